@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bus.h - who answers at an I/O port or a memory-mapped address.
+ *
+ * A region is [base, base+size) in one of two spaces. Offsets given to read
+ * and write are relative to the region: a device does not know where it
+ * lives. Regions in a space never overlap.
+ *
+ * Widths: accesses are 1, 2, 4 or 8 bytes (ports: 1, 2, 4). A region states
+ * the widths its device handles; the bus splits wider accesses into
+ * consecutive narrower ones and does read-modify-nothing for narrower ones:
+ * a narrower access than `min_width` is passed on as is. Accesses that cross
+ * the end of a region are split per byte. Unclaimed reads give all ones,
+ * unclaimed writes vanish, both are counted.
+ *
+ * THE VM LOCK. The bus owns the one lock under which all device code of a VM
+ * runs: bus accesses, timers, watches, interrupt lines. bus_read() and
+ * bus_write() take it (except for BUS_LOCKLESS regions, whose callbacks do
+ * their own locking); other entry points into devices say "VM lock held". It
+ * is not recursive: device code never calls bus_read/bus_write.
+ */
+#ifndef RING3_BUS_BUS_H
+#define RING3_BUS_BUS_H
+
+#include <pthread.h>
+#include "base/types.h"
+
+struct bus;
+struct error;
+struct log;
+
+enum bus_space { BUS_PIO, BUS_MMIO, BUS_SPACE_COUNT };
+enum bus_region_flags { BUS_LOCKLESS = 1 };
+
+struct bus_region {
+    const char *name;
+    uint64_t base, size;
+    uint64_t (*read)(void *opaque, uint64_t offset, unsigned size);
+    void (*write)(void *opaque, uint64_t offset, unsigned size, uint64_t value);
+    void *opaque;
+    unsigned max_width;      /* 0 = 8 (MMIO) or 4 (PIO) */
+    unsigned flags;
+};
+
+struct bus *bus_new(struct log *log);
+void bus_free(struct bus *bus);
+pthread_mutex_t *bus_lock(struct bus *bus);
+
+/* Copies *r. -EEXIST names the region in the way. Either callback may be NULL
+ * (reads all ones / ignores writes). Adding and removing happen with the VM
+ * lock held or before any vCPU runs. */
+int bus_add(struct bus *bus, enum bus_space space, const struct bus_region *r,
+            struct error **err);
+void bus_remove(struct bus *bus, enum bus_space space, uint64_t base);
+const struct bus_region *bus_find(const struct bus *bus, enum bus_space space, uint64_t addr);
+/* Calls fn for every region in ascending order (`info bus`). */
+void bus_for_each(const struct bus *bus, enum bus_space space,
+                  void (*fn)(void *arg, const struct bus_region *r), void *arg);
+
+uint64_t bus_read(struct bus *bus, enum bus_space space, uint64_t addr, unsigned size);
+void bus_write(struct bus *bus, enum bus_space space, uint64_t addr, unsigned size,
+               uint64_t value);
+uint64_t bus_unclaimed(const struct bus *bus);   /* how many accesses nobody answered */
+
+#endif

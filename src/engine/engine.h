@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * engine.h - what executes guest instructions.
+ *
+ * An engine runs vCPUs over a `struct memory` and calls up through guest_ops.
+ * It knows no devices and no machine. Engines are `const` tables registered in
+ * engine/engines.c; everything else asks for capabilities, never for names.
+ *
+ * Threads: vm_create/vm_destroy from one thread while no vCPU runs. A vCPU is
+ * created by any thread and then belongs to the thread that calls run();
+ * get_state and set_state are called by that thread, or by another while the
+ * vCPU is not in run(). kick() and engine_vcpu_request() are for any thread
+ * and async-signal-safe.
+ *
+ * REQUESTS. `requests` is the vCPU's mailbox. Set bits with
+ * engine_vcpu_request(), which also kicks. The engine looks at it at block
+ * boundaries (software) or before entering the guest (kvm) and guarantees that
+ * a request made before run() is entered is never lost:
+ *   INTR   the interrupt controller has a vector: the engine calls
+ *          guest_ops.intr_ack as soon as the guest can take it. Level-like:
+ *          cleared by the controller, not by the engine.
+ *   NMI    deliver one NMI; the engine clears it.
+ *   EXIT   return from run() with ENGINE_KICKED; the engine clears it.
+ *   INIT, SIPI  return with ENGINE_KICKED and leave them set: the machine
+ *          handles them through set_state, on every engine alike.
+ *
+ * HALT. run() returns ENGINE_HALTED with mp_state HALTED when the guest
+ * executes HLT and nothing is deliverable, and again at once when called in
+ * that state without a reason to wake. `wake_mask` then says which requests
+ * are such a reason (INTR only if IF is set). The machine's vCPU loop does the
+ * sleeping. Engines with an in-kernel irqchip sleep inside run().
+ */
+#ifndef RING3_ENGINE_ENGINE_H
+#define RING3_ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+#include "base/counters.h"
+#include "base/types.h"
+#include "engine/guest.h"
+#include "x86/state.h"
+
+struct device;
+struct device_env;
+struct engine_ops;
+struct engine_vm;
+struct error;
+struct log;
+struct memory;
+struct strbuf;
+struct x86_cpu_model;
+struct x86_exception;
+struct x86_features;
+
+enum engine_cap {
+    ENGINE_CAP_INSN_BUDGET = 1,    /* run() honours max_instructions exactly */
+    ENGINE_CAP_IRQCHIP = 2,        /* offers in-kernel 8259, IOAPIC, LAPIC, PIT */
+    ENGINE_CAP_DIRTY_LOG = 4,
+    ENGINE_CAP_DETERMINISTIC = 8,
+};
+
+enum engine_status {
+    ENGINE_ABSENT,       /* no such thing on this host */
+    ENGINE_FORBIDDEN,    /* there, but we may not use it */
+    ENGINE_SLOW,         /* works, but the calibration says our own engine is faster */
+    ENGINE_GOOD,
+};
+
+struct engine_probe {
+    enum engine_status status;
+    unsigned caps;
+    double insn_per_us;      /* calibrated, 0 = not measured */
+    double exit_us;          /* cost of a port exit, 0 = not measured */
+    char reason[160];        /* one line for `ring3 doctor`, with the figure */
+};
+
+enum engine_request {
+    REQUEST_INTR = 1, REQUEST_NMI = 2, REQUEST_EXIT = 4, REQUEST_INIT = 8, REQUEST_SIPI = 16,
+};
+
+enum engine_exit {
+    ENGINE_BUDGET,       /* max_instructions executed */
+    ENGINE_KICKED,       /* REQUEST_EXIT, INIT or SIPI */
+    ENGINE_HALTED,
+    ENGINE_SHUTDOWN,     /* triple fault; get_state shows the state before it was reset */
+    ENGINE_DEBUG,        /* breakpoint or single step for the debugger */
+    ENGINE_FAILED,       /* the host side cannot go on: see vcpu->failure */
+};
+
+/* In-kernel interrupt controllers, when vm_config asked for them and the
+ * engine has them. Lines are GSIs as on a PC (0-15 PIC and IOAPIC, 16-23
+ * IOAPIC). The devices are twins of irqchip/ ones: same type, same state. */
+struct engine_irqchip_ops {
+    void (*set_line)(struct engine_vm *vm, unsigned gsi, bool level);
+    void (*msi)(struct engine_vm *vm, uint64_t address, uint32_t data);
+    /* Makes the twin devices; the caller destroys them. Returns how many. */
+    int (*devices)(struct engine_vm *vm, const struct device_env *env, struct device **out,
+                   unsigned max, struct error **err);
+};
+
+struct engine_vm_config {
+    struct memory *memory;
+    const struct guest_ops *guest;
+    void *guest_opaque;
+    const struct x86_cpu_model *model;   /* lives as long as the VM */
+    struct log *log;
+    unsigned cpus;
+    bool want_irqchip;                   /* ignored without ENGINE_CAP_IRQCHIP */
+};
+
+/* Embedded first in each engine's own struct. */
+struct engine_vm {
+    const struct engine_ops *ops;
+    struct engine_vm_config config;
+    const struct engine_irqchip_ops *irqchip;   /* NULL: the machine brings its own */
+};
+
+struct engine_vcpu {
+    const struct engine_ops *ops;
+    struct engine_vm *vm;
+    unsigned index;
+    _Atomic uint32_t requests;
+    _Atomic uint32_t wake_mask;          /* valid after ENGINE_HALTED */
+    _Atomic uint8_t sipi_vector;
+    struct counters counters;
+    struct error *failure;               /* after ENGINE_FAILED; owned by the vCPU */
+};
+
+struct engine_ops {
+    const char *name;                    /* "interp" */
+    const char *summary;                 /* one line for --help */
+    /* Cheap enough for every start (about a millisecond of calibration). */
+    void (*probe)(struct engine_probe *out);
+    /* CPU features this engine can give a guest on this host. */
+    void (*features)(struct x86_features *out);
+    int (*vm_create)(const struct engine_vm_config *cfg, struct engine_vm **out,
+                     struct error **err);
+    void (*vm_destroy)(struct engine_vm *vm);
+    int (*vcpu_create)(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
+                       struct error **err);
+    void (*vcpu_destroy)(struct engine_vcpu *vcpu);
+    /* max_instructions 0 = no limit; 1 = single step (all engines). */
+    enum engine_exit (*run)(struct engine_vcpu *vcpu, uint64_t max_instructions);
+    void (*kick)(struct engine_vcpu *vcpu);
+    int (*get_state)(struct engine_vcpu *vcpu, struct x86_state *out);
+    int (*set_state)(struct engine_vcpu *vcpu, const struct x86_state *in);
+    /* Dirty pages since the last call are added to memory's dirty log. NULL
+     * when the engine marks them itself. */
+    int (*dirty_log)(struct engine_vm *vm);
+    /* The exceptions before a shutdown, newest last; returns how many. May be NULL. */
+    unsigned (*fault_chain)(struct engine_vcpu *vcpu, struct x86_exception *out,
+                            uint64_t *rips, unsigned max);
+    /* Free-form lines for `info engine`. May be NULL. */
+    void (*describe)(struct engine_vm *vm, struct strbuf *out);
+};
+
+extern const struct engine_ops engine_kvm, engine_interp;
+
+/* engines.c: the table, and the choice `auto` makes. */
+const struct engine_ops *const *engine_all(void);            /* NULL-terminated */
+const struct engine_ops *engine_find(const char *name);
+/* Best usable engine; `why` (may be NULL) gets one line saying why. */
+const struct engine_ops *engine_auto(char *why, size_t why_size);
+
+static inline void engine_vcpu_request(struct engine_vcpu *v, uint32_t bits)
+{
+    atomic_fetch_or(&v->requests, bits);
+    v->ops->kick(v);
+}
+static inline void engine_vcpu_clear(struct engine_vcpu *v, uint32_t bits)
+{
+    atomic_fetch_and(&v->requests, ~bits);
+}
+
+#endif

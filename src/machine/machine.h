@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * machine.h - parts wired into a computer, and its life.
+ *
+ * A machine owns memory, bus, clock, event loop, engine VM, vCPU threads and
+ * devices. machine/ is the only room that knows which part sits where. A kind
+ * of machine (pc, simple) is a `const struct machine_ops` row in machines.c.
+ *
+ * Life: machine_new (nothing runs) -> machine_run (returns when the guest
+ * powers off, fails, or machine_stop is called) -> machine_free. machine_run
+ * drives the event loop in the calling thread and starts a thread per vCPU.
+ *
+ * Threads: machine_stop and machine_post may be called from any thread;
+ * pause, resume, reset and the get functions only from the loop's thread
+ * (e.g. inside a watch callback posted with loop_post, without the VM lock).
+ */
+#ifndef RING3_MACHINE_MACHINE_H
+#define RING3_MACHINE_MACHINE_H
+
+#include "base/types.h"
+#include "bus/device.h"
+#include "x86/cpuid.h"
+#include "x86/state.h"
+
+struct bus;
+struct counters;
+struct engine_ops;
+struct engine_vcpu;
+struct engine_vm;
+struct error;
+struct log;
+struct loop;
+struct machine;
+struct memory;
+struct strbuf;
+
+/* Where the serial port goes. `write` never blocks: it takes everything or
+ * drops (and counts) what does not fit. */
+struct machine_serial {
+    void (*write)(void *opaque, const uint8_t *data, size_t len);
+    void *opaque;
+};
+
+struct machine_config {
+    const char *machine;           /* "pc" */
+    const char *engine;            /* "auto", "kvm", "interp" */
+    const char *cpu;               /* --cpu text or NULL */
+    const char *kernel, *initrd, *append;
+    const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
+    uint64_t memory_bytes;
+    unsigned cpus;
+    bool no_reboot;                /* a reset ends the machine */
+    bool test_device;              /* kvm-unit-tests ports */
+    bool no_irqchip;               /* kvm: interrupt controllers in user space */
+    uint16_t debug_exit_port;      /* 0 = 0xF4 */
+    struct machine_serial serial, debugcon;
+    struct log *log;               /* not owned */
+};
+
+enum machine_end {
+    MACHINE_POWERED_OFF, MACHINE_DEBUG_EXIT, MACHINE_RESET /* with no_reboot */,
+    MACHINE_TRIPLE_FAULT, MACHINE_STOPPED /* by the user */, MACHINE_FAILED,
+    MACHINE_PANICKED,
+};
+
+struct machine_result {
+    enum machine_end end;
+    int status;                    /* for DEBUG_EXIT: the exit status */
+    unsigned vcpu;                 /* for TRIPLE_FAULT, FAILED */
+    struct error *error;           /* for FAILED; the caller frees it */
+};
+
+struct machine_ops {
+    const char *name, *summary;
+    void (*defaults)(struct machine_config *cfg);
+    int (*build)(struct machine *m, struct error **err);   /* parts, loaders, tables */
+    void (*reset)(struct machine *m);                      /* reload boot image, CPU start state */
+    void (*describe)(struct machine *m, struct strbuf *out);
+};
+
+const struct machine_ops *const *machine_all(void);
+const struct machine_ops *machine_find(const char *name);
+void machine_config_defaults(struct machine_config *cfg);
+
+int machine_new(const struct machine_config *cfg, struct machine **out, struct error **err);
+void machine_free(struct machine *m);
+int machine_run(struct machine *m, struct machine_result *result, struct error **err);
+void machine_stop(struct machine *m);              /* any thread, signal-safe */
+
+void machine_pause(struct machine *m);             /* idempotent; vCPUs out of run() */
+void machine_resume(struct machine *m);
+bool machine_paused(const struct machine *m);
+void machine_reset(struct machine *m);
+void machine_nmi(struct machine *m);
+
+void machine_serial_input(struct machine *m, const uint8_t *data, size_t len);
+size_t machine_serial_room(struct machine *m);     /* bytes it takes now */
+
+struct loop *machine_loop(struct machine *m);
+struct memory *machine_memory(struct machine *m);
+struct bus *machine_bus(struct machine *m);
+const struct engine_ops *machine_engine(struct machine *m);
+struct engine_vm *machine_engine_vm(struct machine *m);
+unsigned machine_cpus(struct machine *m);
+struct engine_vcpu *machine_vcpu(struct machine *m, unsigned index);
+/* Pauses if needed, reads, resumes. */
+int machine_vcpu_state(struct machine *m, unsigned index, struct x86_state *out);
+size_t machine_devices(struct machine *m, struct device **out, size_t max);
+/* Guest-virtual read through the vCPU's page tables, without side effects. */
+size_t machine_read_virtual(struct machine *m, const struct x86_state *s, gva_t a,
+                            void *buf, size_t len);
+/* Registers, control registers, exception chain and disassembly around RIP. */
+void machine_fault_report(struct machine *m, unsigned vcpu, struct strbuf *out);
+
+#endif

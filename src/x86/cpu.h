@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cpu.h - one processor executed in software.
+ *
+ * `struct x86_cpu` is the architectural state plus what the shared x86 code
+ * needs to act on it: the way to physical memory and the platform, the
+ * software TLB, and the unwind point for exceptions. The interpreter and the
+ * translator each embed one per vCPU. Only the vCPU's own thread touches it,
+ * except `requests`.
+ *
+ * How a shared function runs an instruction
+ *  - on entry s.rip is the address of the instruction, s.rflags is complete;
+ *  - it either completes, commits everything and moves s.rip on, or leaves
+ *    the architectural state as it was and calls x86_raise(), which does not
+ *    return: it unwinds (longjmp) to the engine's loop, which delivers the
+ *    exception with x86_exception_deliver().
+ *  - memory is therefore probed before anything is committed.
+ *
+ * Vector registers: C code compiled normally may use the host's; guest vector
+ * state lives in s.fpu and is brought into host registers only inside
+ * hostinsn stubs (hostinsn.h).
+ */
+#ifndef RING3_X86_CPU_H
+#define RING3_X86_CPU_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include "base/counters.h"
+#include "x86/state.h"
+
+struct log;
+struct x86_cpu;
+struct x86_cpu_model;
+struct x86_insn;
+struct x86_hostinsn_pool;
+
+/* The engine's side: how shared x86 code reaches memory and the platform.
+ * A fake of this tests the whole room without an engine or a machine. */
+struct x86_env_ops {
+    /* Host address of the 4 KiB page at `page` if it is RAM that may be
+     * accessed this way, else NULL (then phys_read/phys_write are used).
+     * for_write on a page with cached code: the engine returns NULL so that
+     * phys_write sees every store. */
+    uint8_t *(*ram_page)(void *env, gpa_t page, bool for_write);
+    /* 1, 2, 4 or 8 bytes, not crossing a page. */
+    uint64_t (*phys_read)(void *env, gpa_t a, unsigned size);
+    void (*phys_write)(void *env, gpa_t a, unsigned size, uint64_t value);
+    uint64_t (*pio_read)(void *env, uint16_t port, unsigned size);
+    void (*pio_write)(void *env, uint16_t port, unsigned size, uint64_t value);
+    /* MSRs of the platform (APIC base, x2APIC, TSC deadline, paravirtual
+     * clock): 0, or -1 for #GP. */
+    int (*msr_read)(void *env, uint32_t msr, uint64_t *value);
+    int (*msr_write)(void *env, uint32_t msr, uint64_t value);
+    uint8_t (*tpr_get)(void *env);            /* CR8: bits 3-0 */
+    void (*tpr_set)(void *env, uint8_t tpr);
+    uint64_t (*tsc)(void *env);               /* guest TSC now */
+    void (*tsc_set)(void *env, uint64_t tsc);
+    /* Translations changed: all (lin == NULL) or one page. `global` says that
+     * global ones go too. Called after the soft TLB was flushed. */
+    void (*tlb_flushed)(void *env, const gva_t *lin, bool global);
+    /* CR0, CR4, EFER, CS or CPL changed in a way that changes how code is
+     * decoded or memory is checked; x86_mode_update() has already run. */
+    void (*mode_changed)(void *env);
+    /* The legacy FERR#/IRQ13 path: x87 error with CR0.NE = 0. May be NULL. */
+    void (*ferr)(void *env);
+};
+
+/* Software TLB, one array per kind of access right (see mmu.h). */
+enum { X86_TLB_BITS = 10, X86_TLB_SIZE = 1 << X86_TLB_BITS };
+enum x86_tlb_kind { X86_TLB_USER, X86_TLB_KERNEL, X86_TLB_KERNEL_AC, X86_TLB_KINDS };
+struct x86_tlb_entry {
+    uint64_t read, write, exec;   /* linear page when that access hits, else X86_TLB_NONE */
+    uintptr_t addend;             /* host address = linear + addend; 0: not RAM */
+    uint64_t phys;                /* guest-physical page */
+};
+#define X86_TLB_NONE 1ull         /* never equal to a page-aligned address */
+
+struct x86_exception {
+    uint8_t vector;
+    bool has_error;
+    uint32_t error;
+    uint64_t cr2;                 /* for #PF */
+    uint64_t dr6;                 /* for #DB: bits to set */
+};
+
+/* How to interpret code and addresses now; recomputed by x86_mode_update(). */
+struct x86_mode {
+    uint8_t cpl;
+    uint8_t code_bits;            /* 16, 32, 64 */
+    uint8_t stack_bits;           /* 16, 32, 64 */
+    bool protected_mode;          /* PE and not VM86 */
+    bool vm86;
+    bool long_mode;               /* EFER.LMA */
+    bool paging;
+    bool flat_data;               /* DS, ES, SS base 0 and limit 4G-1 (or 64-bit) */
+    enum x86_tlb_kind tlb;        /* for explicit data accesses */
+};
+
+enum { X86_FAULT_LOG = 4 };
+
+struct x86_cpu {
+    struct x86_state s;
+    struct x86_mode mode;
+    struct x86_tlb_entry (*tlb_now)[X86_TLB_SIZE];   /* = &tlb[mode.tlb] */
+    struct x86_exception pending;                    /* filled by x86_raise */
+    jmp_buf unwind;                                  /* set by the engine's loop */
+    const struct x86_env_ops *ops;
+    void *env;
+    const struct x86_cpu_model *model;
+    struct x86_hostinsn_pool *hostinsns;
+    struct counters *counters;
+    struct log *log;
+    bool halted_by_shutdown;                         /* triple fault */
+    /* The last exceptions, for the triple-fault report. */
+    struct { struct x86_exception e; uint64_t rip; uint16_t cs; } fault_log[X86_FAULT_LOG];
+    unsigned fault_count;
+    struct x86_tlb_entry tlb[X86_TLB_KINDS][X86_TLB_SIZE];
+};
+
+/* Zeroes, sets power-on state. All pointers stay the caller's. */
+void x86_cpu_init(struct x86_cpu *cpu, const struct x86_env_ops *ops, void *env,
+                  const struct x86_cpu_model *model, struct counters *counters,
+                  struct log *log, bool bsp);
+
+/* Recomputes cpu->mode and tlb_now after any change of CR0/CR4/EFER/RFLAGS.AC,
+ * VM/CS/SS/CPL (loading state from outside included), and calls
+ * ops->mode_changed if something that matters to decoding changed. */
+void x86_mode_update(struct x86_cpu *cpu);
+
+_Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector);             /* no error code */
+_Noreturn void x86_raise_error(struct x86_cpu *cpu, enum x86_vector vector, uint32_t error);
+_Noreturn void x86_raise_pf(struct x86_cpu *cpu, gva_t address, uint32_t error);
+_Noreturn void x86_raise_db(struct x86_cpu *cpu, uint64_t dr6_bits);               /* fault-type #DB */
+static inline _Noreturn void x86_gp0(struct x86_cpu *cpu) { x86_raise_error(cpu, X86_GP, 0); }
+static inline _Noreturn void x86_ud(struct x86_cpu *cpu) { x86_raise(cpu, X86_UD); }
+
+#endif

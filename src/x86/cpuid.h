@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cpuid.h - what the guest's processor says it is, as a table.
+ *
+ * A model is a vendor/family/model/stepping, a set of features and limits.
+ * Features are one X-macro list (cpuid_features.h): name, leaf, subleaf,
+ * register, bit, and which engine can execute it. The default model exposes
+ * what the engine really executes on this host and nothing that is expensive
+ * to honour. The vendor is the host's, because behaviour that differs between
+ * vendors is executed by the host.
+ *
+ * --cpu NAME[,+feature][,-feature]; `--cpu list` prints models and features.
+ */
+#ifndef RING3_X86_CPUID_H
+#define RING3_X86_CPUID_H
+
+#include "base/types.h"
+
+struct error;
+struct strbuf;
+struct x86_cpu;
+
+struct x86_cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
+
+enum { X86_CPUID_MAX = 64, X86_FEATURE_WORDS = 4 };
+
+/* Bit numbers of the X-macro list; up to 256 features. */
+struct x86_features { uint64_t w[X86_FEATURE_WORDS]; };
+
+struct x86_cpu_model {
+    const char *name;
+    struct x86_features features;      /* what the guest sees */
+    uint64_t xcr0_allowed;             /* XCR0 bits the guest may set */
+    uint32_t tsc_khz;
+    uint8_t phys_bits, lin_bits;
+    unsigned cpus;
+    struct x86_cpuid_leaf leaf[X86_CPUID_MAX];   /* dynamic bits are patched on reading */
+    unsigned leaves;
+};
+
+/* `text` is the --cpu argument or NULL for the default; `supported` what the
+ * engine executes. -EINVAL with did-you-mean; a feature that the host or the
+ * engine lacks is an error that names it. */
+int x86_cpu_model_init(struct x86_cpu_model *m, const char *text,
+                       const struct x86_features *supported, unsigned cpus,
+                       struct error **err);
+/* What the host processor has, of the features we know. */
+void x86_features_host(struct x86_features *f);
+/* What interp (and dbt) execute on this host. */
+void x86_features_software(struct x86_features *f);
+bool x86_feature(const struct x86_features *f, unsigned id);
+const char *x86_feature_name(unsigned id);
+void x86_cpu_models_print(struct strbuf *out);
+
+/* CPUID as executed by a vCPU: static table plus OSXSAVE, APIC ID, XSAVE size,
+ * OSPKE, which depend on state. */
+void x86_cpuid(const struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+const struct x86_cpuid_leaf *x86_cpuid_find(const struct x86_cpu_model *m, uint32_t leaf,
+                                            uint32_t subleaf);
+
+#endif
