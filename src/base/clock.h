@@ -37,6 +37,15 @@ struct clock *clock_new_manual(void);
 void clock_free(struct clock *clock);          /* BUG if a timer is still armed */
 
 uint64_t clock_now_ns(const struct clock *clock);
+
+/* The finest unit the clock counts in; clock_now_ns() is derived from it. On a
+ * host with an invariant TSC this is the host TSC minus a constant (so that a
+ * translator can read it with one RDTSC), else nanoseconds. Software engines
+ * give the guest a TSC of clock_ticks() plus a per-vCPU offset, with
+ * clock_tick_khz() as its frequency. Stands still while paused. */
+uint64_t clock_ticks(const struct clock *clock);
+uint32_t clock_tick_khz(const struct clock *clock);
+uint64_t clock_ticks_to_ns(const struct clock *clock, uint64_t ticks);   /* rounds up */
 void clock_advance(struct clock *clock, uint64_t ns);   /* manual clocks only */
 void clock_set_ns(struct clock *clock, uint64_t now_ns); /* restore */
 void clock_pause(struct clock *clock);         /* idempotent */

@@ -39,6 +39,7 @@
 #include "engine/guest.h"
 #include "x86/state.h"
 
+struct clock;
 struct device;
 struct device_env;
 struct engine_ops;
@@ -99,6 +100,7 @@ struct engine_irqchip_ops {
 
 struct engine_vm_config {
     struct memory *memory;
+    struct clock *clock;
     const struct guest_ops *guest;
     void *guest_opaque;
     const struct x86_cpu_model *model;   /* lives as long as the VM */

@@ -25,7 +25,9 @@ struct guest_ops {
     uint8_t (*tpr_get)(void *guest, unsigned vcpu);          /* CR8 */
     void (*tpr_set)(void *guest, unsigned vcpu, uint8_t tpr);
     /* Platform MSRs: IA32_APIC_BASE, x2APIC 0x800-0x8FF, IA32_TSC_DEADLINE.
-     * 0, or -1 when the MSR is not the platform's or the value is refused. */
+     * 0, or -1 when the MSR is not the platform's or the value is refused.
+     * IA32_TSC_DEADLINE is passed in clock ticks (base/clock.h): the engine,
+     * which owns the guest's TSC offset, has taken it off (0 stays 0). */
     int (*msr_read)(void *guest, unsigned vcpu, uint32_t msr, uint64_t *value);
     int (*msr_write)(void *guest, unsigned vcpu, uint32_t msr, uint64_t value);
 };
