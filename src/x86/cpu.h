@@ -127,10 +127,11 @@ void x86_cpu_init(struct x86_cpu *cpu, const struct x86_env_ops *ops, void *env,
  * ops->mode_changed if something that matters to decoding changed. */
 void x86_mode_update(struct x86_cpu *cpu);
 
-_Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector);             /* no error code */
+/* x86_raise: a vector without error code; x86_raise_db: a fault-type #DB. */
+_Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector);
 _Noreturn void x86_raise_error(struct x86_cpu *cpu, enum x86_vector vector, uint32_t error);
 _Noreturn void x86_raise_pf(struct x86_cpu *cpu, gva_t address, uint32_t error);
-_Noreturn void x86_raise_db(struct x86_cpu *cpu, uint64_t dr6_bits);               /* fault-type #DB */
+_Noreturn void x86_raise_db(struct x86_cpu *cpu, uint64_t dr6_bits);
 static inline _Noreturn void x86_gp0(struct x86_cpu *cpu) { x86_raise_error(cpu, X86_GP, 0); }
 static inline _Noreturn void x86_ud(struct x86_cpu *cpu) { x86_raise(cpu, X86_UD); }
 
