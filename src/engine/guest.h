@@ -15,10 +15,12 @@
 #include "base/types.h"
 
 struct guest_ops {
-    uint64_t (*pio_read)(void *guest, uint16_t port, unsigned size);
-    void (*pio_write)(void *guest, uint16_t port, unsigned size, uint64_t value);
-    uint64_t (*mmio_read)(void *guest, gpa_t a, unsigned size);
-    void (*mmio_write)(void *guest, gpa_t a, unsigned size, uint64_t value);
+    /* `vcpu` is the index of the one that accesses: local APICs share one
+     * address and are told apart by it. */
+    uint64_t (*pio_read)(void *guest, unsigned vcpu, uint16_t port, unsigned size);
+    void (*pio_write)(void *guest, unsigned vcpu, uint16_t port, unsigned size, uint64_t value);
+    uint64_t (*mmio_read)(void *guest, unsigned vcpu, gpa_t a, unsigned size);
+    void (*mmio_write)(void *guest, unsigned vcpu, gpa_t a, unsigned size, uint64_t value);
     /* The highest-priority deliverable vector, now accepted (IRR -> ISR), or
      * -1. Clears REQUEST_INTR when nothing is left. */
     int (*intr_ack)(void *guest, unsigned vcpu);
