@@ -12,6 +12,7 @@
  * Threads: reading the time is lock-free and allowed anywhere. Everything
  * about timers happens with the VM lock held (see bus/bus.h); callbacks run
  * from clock_run_timers() in the thread that calls it, with that lock held.
+ * clock_pause, _resume, _set_ns and _advance are called by one thread at a time.
  * A callback may arm, re-arm or disarm any timer, its own included.
  */
 #ifndef RING3_BASE_CLOCK_H
@@ -56,7 +57,16 @@ void clock_resume(struct clock *clock);
 void clock_on_rearm(struct clock *clock, void (*fn)(void *opaque), void *opaque);
 
 uint64_t clock_next_deadline_ns(const struct clock *clock);  /* or CLOCK_NEVER */
-void clock_run_timers(struct clock *clock);    /* fires all that are due, in order */
+
+/* How long to sleep until a timer is due: 0 when one is, CLOCK_NEVER when none
+ * is armed or when time stands still until somebody moves it. */
+uint64_t clock_wait_ns(const struct clock *clock);
+
+/* Fires all that are due at the time of the call, in order. A timer that its
+ * callback arms again for a time not after that fires again in the same call,
+ * so a periodic device catches up by itself; it must step forward, and it
+ * bounds how many periods it catches up when the guest chooses the period. */
+void clock_run_timers(struct clock *clock);
 
 void timer_init(struct timer *t, struct clock *clock, void (*fire)(void *), void *opaque);
 void timer_arm(struct timer *t, uint64_t deadline_ns);   /* absolute; past = fires at once */

@@ -32,13 +32,15 @@ struct error {
 int error_set(struct error **err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Puts "context: " in front of what is already there; keeps code and hint.
- * Returns the code as a negative errno. A no-op on a NULL err. */
+ * Returns the code as a negative errno. With a NULL err there is nothing to
+ * look at: a no-op that returns -EIO, so keep the code where it matters. */
 int error_wrap(struct error **err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Adds advice ("; do this"); replaces an older hint. */
 void error_hint(struct error **err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* The whole chain as one line without newline; the caller frees it. */
+/* The whole chain as one line without newline (control characters, which file
+ * names may contain, become '?'); the caller frees it. */
 char *error_text(const struct error *err);
 
 /* Frees *err and sets it to NULL; NULL and pointer-to-NULL are fine. */

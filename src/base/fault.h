@@ -9,6 +9,13 @@
  * looks only at the calling thread's innermost guard; a fault outside its
  * range is a bug of ours and goes to the previous handler.
  *
+ * At `resume` the thread has exactly the registers it had at the fault, RIP
+ * apart: general registers, flags, x87, MMX, vector registers and MXCSR. That
+ * is on purpose, because they may be the guest's. The code at `resume` saves
+ * what it wants of them and then makes the processor fit for C again: DF
+ * clear, x87 stack empty with the default control word and no pending
+ * exception (FNINIT), default MXCSR, and the caller's RSP.
+ *
  * fault_install() is reference-counted and process-wide, because signal
  * dispositions are; the guard itself is thread-local. Handlers run on an
  * alternate stack made by fault_thread_init().

@@ -25,7 +25,7 @@ struct loop_watch;
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 
 struct loop *loop_new(struct error **err);
-void loop_free(struct loop *loop);
+void loop_free(struct loop *loop);             /* work still posted is not run */
 
 /* The lock that watch and timer callbacks run under, and the clock whose
  * timers the loop drives. Either may be NULL. Call before loop_run. */
@@ -37,6 +37,9 @@ void loop_attach(struct loop *loop, pthread_mutex_t *vm_lock, struct clock *cloc
 struct loop_watch *loop_watch_fd(struct loop *loop, int fd, unsigned events,
                                  void (*fn)(void *opaque, unsigned events), void *opaque,
                                  struct error **err);
+/* Watches are made, changed and taken away in the loop's thread or with the VM
+ * lock held. events = 0 is legal: nothing is reported, hang-ups included.
+ * Unwatch before closing the descriptor. */
 void loop_watch_change(struct loop_watch *w, unsigned events);
 void loop_unwatch(struct loop_watch *w);       /* safe inside any callback; NULL ok */
 
@@ -45,6 +48,8 @@ void loop_wake(struct loop *loop);
 void loop_stop(struct loop *loop);             /* loop_run returns soon; sticky until it did */
 
 void loop_run(struct loop *loop);              /* until loop_stop */
-bool loop_run_once(struct loop *loop, int64_t max_wait_ns);  /* false after loop_stop */
+/* One round: waits at most max_wait_ns (negative: no limit), then calls what is
+ * due. False after loop_stop. */
+bool loop_run_once(struct loop *loop, int64_t max_wait_ns);
 
 #endif
