@@ -74,6 +74,15 @@ struct x86_tlb_entry {
     uint64_t phys;                /* guest-physical page */
 };
 #define X86_TLB_NONE 1ull         /* never equal to a page-aligned address */
+/* Set in a tag: the access is allowed by paging but must take the slow path
+ * (MMIO, a page whose stores the engine wants to see, a data breakpoint). */
+#define X86_TLB_SLOW 2ull
+
+/* Which slots of one array are in use, came from a global page, came from a
+ * page larger than 4 KiB. Flushing walks these, not 40 KiB of entries. */
+struct x86_tlb_map {
+    uint64_t used[X86_TLB_SIZE / 64], global[X86_TLB_SIZE / 64], large[X86_TLB_SIZE / 64];
+};
 
 struct x86_exception {
     uint8_t vector;
@@ -107,6 +116,7 @@ struct x86_cpu {
     const struct x86_env_ops *ops;
     void *env;
     const struct x86_cpu_model *model;
+    unsigned index;                                  /* vCPU number = APIC ID; 0 after init */
     struct x86_hostinsn_pool *hostinsns;
     struct counters *counters;
     struct log *log;
@@ -114,6 +124,11 @@ struct x86_cpu {
     /* The last exceptions, for the triple-fault report. */
     struct { struct x86_exception e; uint64_t rip; uint16_t cs; } fault_log[X86_FAULT_LOG];
     unsigned fault_count;
+    /* The four PAE directory pointers, read when CR3, CR0 or CR4 is written and
+     * cached as the architecture says (SDM vol. 3, 4.4.1). Derived state. */
+    uint64_t pdpte[4];
+    bool pdpte_valid;
+    struct x86_tlb_map tlb_map[X86_TLB_KINDS];
     struct x86_tlb_entry tlb[X86_TLB_KINDS][X86_TLB_SIZE];
 };
 
@@ -122,10 +137,14 @@ void x86_cpu_init(struct x86_cpu *cpu, const struct x86_env_ops *ops, void *env,
                   const struct x86_cpu_model *model, struct counters *counters,
                   struct log *log, bool bsp);
 
-/* Recomputes cpu->mode and tlb_now after any change of CR0/CR4/EFER/RFLAGS.AC,
- * VM/CS/SS/CPL (loading state from outside included), and calls
- * ops->mode_changed if something that matters to decoding changed. */
+/* Recomputes cpu->mode and tlb_now after any change of CR0/CR4/EFER, RFLAGS.AC
+ * or VM, CPL, or CS, SS, DS or ES; calls ops->mode_changed if anything in
+ * cpu->mode changed. Cheap: called on every change of privilege. */
 void x86_mode_update(struct x86_cpu *cpu);
+
+/* After cpu->s was replaced as a whole (set_state, INIT, SIPI, reset): forgets
+ * everything derived from the old state, then x86_mode_update(). */
+void x86_cpu_state_loaded(struct x86_cpu *cpu);
 
 /* x86_raise: a vector without error code; x86_raise_db: a fault-type #DB. */
 _Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector);

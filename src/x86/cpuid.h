@@ -15,6 +15,8 @@
 #define RING3_X86_CPUID_H
 
 #include "base/types.h"
+#include "x86/cpuid_features.h"
+#include "x86/xsave_layout.h"
 
 struct error;
 struct strbuf;
@@ -24,6 +26,10 @@ struct x86_cpuid_leaf { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
 
 enum { X86_CPUID_MAX = 64, X86_FEATURE_WORDS = 4 };
 
+/* What the local APIC's timer counts with before its divider: told to the guest
+ * in the timing leaves, obeyed by irqchip's APIC. */
+enum { X86_APIC_BUS_KHZ = 1000000 };
+
 /* Bit numbers of the X-macro list; up to 256 features. */
 struct x86_features { uint64_t w[X86_FEATURE_WORDS]; };
 
@@ -31,8 +37,12 @@ struct x86_cpu_model {
     const char *name;
     struct x86_features features;      /* what the guest sees */
     uint64_t xcr0_allowed;             /* XCR0 bits the guest may set */
+    struct x86_xsave_layout xsave;
+    /* Set by whoever makes the VM, before the first CPUID; shown in the timing
+     * leaves (0x40000010, and 0x15/0x16 on Intel). 0 = not told. */
     uint32_t tsc_khz;
     uint8_t phys_bits, lin_bits;
+    bool amd;                          /* behaves as AMD where vendors differ, else Intel */
     unsigned cpus;
     struct x86_cpuid_leaf leaf[X86_CPUID_MAX];   /* dynamic bits are patched on reading */
     unsigned leaves;
@@ -48,13 +58,21 @@ int x86_cpu_model_init(struct x86_cpu_model *m, const char *text,
 void x86_features_host(struct x86_features *f);
 /* What interp (and dbt) execute on this host. */
 void x86_features_software(struct x86_features *f);
-bool x86_feature(const struct x86_features *f, unsigned id);
+static inline bool x86_feature(const struct x86_features *f, unsigned id)
+{
+    return f->w[id / 64] >> (id % 64) & 1;
+}
 const char *x86_feature_name(unsigned id);
 void x86_cpu_models_print(struct strbuf *out);
 
 /* CPUID as executed by a vCPU: static table plus OSXSAVE, APIC ID, XSAVE size,
  * OSPKE, which depend on state. */
 void x86_cpuid(const struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+/* The same for an engine that has no struct x86_cpu: dynamic bits from `s` (may
+ * be NULL: as after reset) and the vCPU's number. */
+struct x86_state;
+void x86_cpuid_query(const struct x86_cpu_model *m, const struct x86_state *s, unsigned index,
+                     uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 const struct x86_cpuid_leaf *x86_cpuid_find(const struct x86_cpu_model *m, uint32_t leaf,
                                             uint32_t subleaf);
 
