@@ -87,6 +87,7 @@ struct x86_tlb_map {
 struct x86_exception {
     uint8_t vector;
     bool has_error;
+    bool trap;                    /* #DB after an instruction: RF is not set for it */
     uint32_t error;
     uint64_t cr2;                 /* for #PF */
     uint64_t dr6;                 /* for #DB: bits to set */
@@ -121,7 +122,11 @@ struct x86_cpu {
     struct counters *counters;
     struct log *log;
     bool halted_by_shutdown;                         /* triple fault */
-    /* The last exceptions, for the triple-fault report. */
+    /* DR6 bits of traps that are due at the next instruction boundary (system.h,
+     * "debug"). Derived: never part of a saved state. */
+    uint64_t debug_due;
+    /* The last exceptions, for the triple-fault report: a ring, exception number
+     * n (from 0) is at n % X86_FAULT_LOG, fault_count so far. */
     struct { struct x86_exception e; uint64_t rip; uint16_t cs; } fault_log[X86_FAULT_LOG];
     unsigned fault_count;
     /* The four PAE directory pointers, read when CR3, CR0 or CR4 is written and

@@ -13,6 +13,8 @@
 #include "x86/cpu.h"
 #include "x86/decode.h"
 
+/* INS and OUTS with REP may return with s.rip unmoved after part of the work,
+ * so that interrupts get their turn; the engine simply goes on at s.rip. */
 typedef void x86_op(struct x86_cpu *cpu, const struct x86_insn *insn);
 
 /* The function for a X86_CLASS_SYSTEM mnemonic, or NULL (then #UD). */
@@ -33,14 +35,27 @@ bool x86_nmi_deliver(struct x86_cpu *cpu);
 bool x86_interruptible(const struct x86_cpu *cpu);       /* IF set, no shadow */
 bool x86_nmi_possible(const struct x86_cpu *cpu);
 
-/* Call after every instruction when x86_step_watch() says so (TF, or
- * DR7 enables something, or a shadow is active): ages shadows, raises
- * single-step and data-breakpoint traps. `flags_before` = RFLAGS at its start.
- * Unwinds when a #DB trap is due. */
+/* ---- debug: single step, breakpoints, interrupt shadows -----------------
+ * x86_step_watch() is true while TF or RF is set, DR7 enables something, a
+ * shadow is active or a debug trap is due: rarely. The engine asks at each
+ * block boundary; everything that can make it true ends a block (POPF, IRET,
+ * STI, MOV SS, MOV DR, ...). While it is true, instructions go one by one:
+ *
+ *     [interrupts, NMI: x86_interruptible(), x86_nmi_possible()]
+ *     if (x86_step_watch(cpu)) {
+ *         uint64_t flags_before = cpu->s.rflags;
+ *         x86_step_begin(cpu);
+ *         ... one instruction (one iteration of a REP string instruction) ...
+ *         x86_step_done(cpu, flags_before);
+ *     }
+ *
+ * x86_step_begin ends the shadows and RF, which have done their work at this
+ * boundary, and raises instruction breakpoints and traps left from before.
+ * x86_step_done raises single-step and data-breakpoint traps; it is not called
+ * for an instruction that unwound. Both may unwind. */
 bool x86_step_watch(const struct x86_cpu *cpu);
-void x86_step_done(struct x86_cpu *cpu, uint64_t flags_before);
-/* Instruction breakpoints: call before executing at s.rip when DR7 enables any. */
 void x86_step_begin(struct x86_cpu *cpu);
+void x86_step_done(struct x86_cpu *cpu, uint64_t flags_before);
 /* Records data-breakpoint hits of an access; called by mmu.c slow paths, which
  * the MMU takes for pages with a data breakpoint. */
 void x86_debug_data_access(struct x86_cpu *cpu, gva_t a, unsigned len, bool write);
