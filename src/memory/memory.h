@@ -40,6 +40,9 @@ struct memory_listener {
     void (*region_removed)(void *opaque, const struct memory_region *r);
     /* The host (a loader, DMA) changed RAM: engines that cache code look. */
     void (*written)(void *opaque, gpa_t start, uint64_t size_bytes);
+    /* The dirty log was switched; from now on the engine records (or not).
+     * Callbacks may be NULL. */
+    void (*dirty_logging)(void *opaque, bool on);
     void *opaque;
     struct memory_listener *next;
 };
@@ -63,7 +66,8 @@ void memory_unmap(struct memory *m, gpa_t base);
 void memory_add_listener(struct memory *m, struct memory_listener *l);
 void memory_remove_listener(struct memory *m, struct memory_listener *l);
 
-/* The region that contains `a`, or NULL (then it is the bus's). */
+/* The region that contains `a`, or NULL (then it is the bus's). Pointers to
+ * regions are good until the list changes. */
 const struct memory_region *memory_find(const struct memory *m, gpa_t a);
 const struct memory_region *memory_regions(const struct memory *m, size_t *count);
 
@@ -82,14 +86,16 @@ void memory_written(struct memory *m, gpa_t a, uint64_t len);
 
 /* Dirty log: a bit per RAM page. Engines and memory_written() set bits while
  * logging is on. memory_dirty_fetch copies and clears (bitmap of
- * ram pages, RAM-backing order). */
+ * ram pages, RAM-backing order). Blocks have no backing there: not logged.
+ * mark is for any thread. */
 int memory_dirty_start(struct memory *m, struct error **err);
 void memory_dirty_stop(struct memory *m);
 bool memory_dirty_logging(const struct memory *m);
 void memory_dirty_mark(struct memory *m, gpa_t a, uint64_t len);
 size_t memory_dirty_fetch(struct memory *m, uint64_t *bitmap, size_t words); /* pages dirty */
 
-/* FNV-1a style 64-bit digest over all writable RAM, for lockstep and tests. */
+/* FNV-1a style 64-bit digest over all writable memory, for lockstep and tests.
+ * Pages of zeroes do not count, so untouched RAM is not brought in. */
 uint64_t memory_digest(const struct memory *m);
 
 #endif
