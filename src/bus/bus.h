@@ -17,7 +17,8 @@
  * runs: bus accesses, timers, watches, interrupt lines. bus_read() and
  * bus_write() take it (except for BUS_LOCKLESS regions, whose callbacks do
  * their own locking); other entry points into devices say "VM lock held". It
- * is not recursive: device code never calls bus_read/bus_write.
+ * is not recursive: device code never calls bus_read/bus_write. An access that
+ * is split because it crosses a region's end takes the lock once per byte.
  */
 #ifndef RING3_BUS_BUS_H
 #define RING3_BUS_BUS_H
@@ -48,7 +49,8 @@ pthread_mutex_t *bus_lock(struct bus *bus);
 
 /* Copies *r. -EEXIST names the region in the way. Either callback may be NULL
  * (reads all ones / ignores writes). Adding and removing happen with the VM
- * lock held or before any vCPU runs. */
+ * lock held or before any vCPU runs; for BUS_LOCKLESS regions, which are
+ * looked up without the lock, only while no vCPU runs. */
 int bus_add(struct bus *bus, enum bus_space space, const struct bus_region *r,
             struct error **err);
 void bus_remove(struct bus *bus, enum bus_space space, uint64_t base);

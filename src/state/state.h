@@ -5,7 +5,8 @@
  *
  * Stream form of one section: section name, version, then per field its name,
  * type, element count and little-endian data, so that a stream can be read by
- * a version with other fields. Loading is all or nothing: into a copy first.
+ * a version with other fields (the bytes: state.c). Loading is all or nothing:
+ * the whole section is checked before the first field is written.
  */
 #ifndef RING3_STATE_STATE_H
 #define RING3_STATE_STATE_H
@@ -20,8 +21,9 @@ void state_save(const struct state_desc *d, const void *state, const char *secti
                 struct strbuf *out);
 /* Reads one section from data[0..len); *used = bytes consumed. Fields that the
  * stream lacks keep their present value if their `since` is newer than the
- * stream, else -EINVAL; fields the table lacks are refused when the stream is
- * not newer, else -ENOTSUP. The message names section and field. */
+ * stream, else -EINVAL. Fields that the table lacks are skipped when the stream
+ * is older (dropped since), -EINVAL at the same version, -ENOTSUP when it is
+ * newer. The message names section and field. */
 int state_load(const struct state_desc *d, void *state, const char *section,
                const void *data, size_t len, size_t *used, struct error **err);
 void state_print(const struct state_desc *d, const void *state, struct strbuf *out);
