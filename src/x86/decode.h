@@ -27,11 +27,17 @@ enum x86_operand_kind {
     X86_OPND_FAR,        /* ptr16:16/32: offset in imm[0], selector in imm[1] */
 };
 
+/* Where the encoding names a register operand; a translator that re-encodes an
+ * instruction with other registers changes it there. */
+enum x86_operand_field { X86_FIELD_IMPLIED, X86_FIELD_MODRM_REG, X86_FIELD_MODRM_RM,
+                         X86_FIELD_OPCODE, X86_FIELD_VVVV, X86_FIELD_OTHER };
+
 struct x86_operand {
     uint8_t kind;        /* enum x86_operand_kind */
     uint8_t reg;
-    uint16_t size;       /* bytes */
+    uint8_t field;       /* enum x86_operand_field */
     bool read, written;
+    uint16_t size;       /* bytes */
 };
 
 enum { X86_REG_NONE = 0xff, X86_REG_RIP = 0xfe };
