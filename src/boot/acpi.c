@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * acpi.c - building the tables (ACPI 6.4, chapter 5).
+ *
+ * Offsets within tables are written out as the specification prints them.
+ * Tables are laid one after the other into the area; pointers between them are
+ * guest-physical addresses, and every table is sealed with its checksum last.
+ */
+#include "boot/acpi.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "base/byteorder.h"
+#include "boot/aml.h"
+
+enum { HEADER_BYTES = 36, RSDP_BYTES = 36, FADT_BYTES = 276, FACS_BYTES = 64, MADT_BYTES = 44 };
+enum { OEM_REVISION = 1 };
+
+struct area {
+    const struct acpi_config *cfg;
+    uint8_t *p;
+    size_t size, used;
+    gpa_t base;
+};
+
+static uint64_t address_of(const struct area *a, const uint8_t *table)
+{
+    return a->base.v + (uint64_t)(table - a->p);
+}
+
+static uint8_t *take(struct area *a, size_t bytes, size_t align)
+{
+    uint8_t *p;
+
+    a->used = align_up(a->used, align);
+    BUG_ON(!range_inside(a->used, bytes, a->size));
+    p = a->p + a->used;
+    memset(p, 0, bytes);
+    a->used += bytes;
+    return p;
+}
+
+/* The byte that makes the sum zero; its place must hold 0 meanwhile. */
+static uint8_t checksum(const uint8_t *p, size_t len)
+{
+    uint8_t sum = 0;
+
+    while (len--)
+        sum = (uint8_t)(sum + *p++);
+    return (uint8_t)-sum;
+}
+
+static void seal(uint8_t *table, const char *signature, uint8_t revision, size_t len)
+{
+    memcpy(table, signature, 4);
+    put_le32(table + 4, (uint32_t)len);
+    table[8] = revision;
+    memcpy(table + 10, "RING3 ", 6);
+    memcpy(table + 16, "RING3 PC", 8);
+    put_le32(table + 24, OEM_REVISION);
+    memcpy(table + 28, "RNG3", 4);
+    put_le32(table + 32, OEM_REVISION);
+    table[9] = checksum(table, len);
+}
+
+/* ---- DSDT -------------------------------------------------------------- */
+
+static void add_cpu(struct aml *a, unsigned n)
+{
+    char name[5];
+    size_t dev;
+
+    snprintf(name, sizeof name, "C%03X", n & 0xfff);
+    dev = aml_device_open(a, name);
+    aml_name_string(a, "_HID", "ACPI0007");
+    aml_name_int(a, "_UID", n);
+    aml_close(a, dev);
+}
+
+static void add_isa_device(struct aml *a, const struct acpi_isa_device *d)
+{
+    struct aml_resources crs = {.len = 0};
+    size_t dev = aml_device_open(a, d->name);
+
+    if (strncmp(d->hid, "PNP", 3) == 0)
+        aml_name_eisaid(a, "_HID", d->hid);
+    else
+        aml_name_string(a, "_HID", d->hid);
+    aml_name_int(a, "_UID", d->uid);
+    for (unsigned i = 0; i < ARRAY_SIZE(d->port); i++)
+        if (d->port[i])
+            aml_resource_io(&crs, d->port[i], d->ports[i]);
+    if (d->irq)
+        aml_resource_irq(&crs, d->irq);
+    aml_name_crs(a, &crs);
+    aml_close(a, dev);
+}
+
+static uint8_t *build_dsdt(struct area *area)
+{
+    const struct acpi_config *cfg = area->cfg;
+    const uint8_t s5[4] = {cfg->s5_sleep_type, cfg->s5_sleep_type, 0, 0};
+    uint8_t *table = take(area, HEADER_BYTES, 16);
+    struct aml a = {.buf = table, .cap = area->size - (size_t)(table - area->p),
+                    .len = HEADER_BYTES};
+    size_t scope;
+
+    aml_name_package(&a, "\\_S5_", s5, sizeof s5);
+    scope = aml_scope_open(&a, "\\_SB_");
+    for (unsigned i = 0; i < cfg->cpus; i++)
+        add_cpu(&a, i);
+    for (unsigned i = 0; i < cfg->devices; i++)
+        add_isa_device(&a, &cfg->device[i]);
+    aml_close(&a, scope);
+
+    area->used += a.len - HEADER_BYTES;
+    seal(table, "DSDT", 2, a.len);
+    return table;
+}
+
+/* ---- FADT, FACS -------------------------------------------------------- */
+
+static uint8_t *build_facs(struct area *area)
+{
+    uint8_t *t = take(area, FACS_BYTES, 64);       /* 5.2.10: aligned, no checksum */
+
+    memcpy(t, "FACS", 4);
+    put_le32(t + 4, FACS_BYTES);
+    t[32] = 2;
+    return t;
+}
+
+enum { ACCESS_BYTE = 1, ACCESS_WORD = 2, ACCESS_DWORD = 3, SPACE_IO = 1 };
+
+static void put_gas(uint8_t *p, uint16_t port, uint8_t bits, uint8_t access)
+{
+    if (!port)
+        return;
+    p[0] = SPACE_IO;
+    p[1] = bits;
+    p[3] = access;
+    put_le64(p + 4, port);
+}
+
+enum {   /* 5.2.9, tables 5.9 to 5.11 */
+    FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_NO_PWR_BUTTON = 1 << 4,
+    FADT_NO_SLP_BUTTON = 1 << 5, FADT_NO_FIX_RTC = 1 << 6, FADT_TMR_VAL_EXT = 1 << 8,
+    FADT_RESET_REG_SUP = 1 << 10,
+    BOOT_LEGACY_DEVICES = 1 << 0, BOOT_8042 = 1 << 1, BOOT_NO_VGA = 1 << 2,
+    PROFILE_SERVER = 4,
+};
+
+static uint32_t fadt_flags(const struct acpi_config *cfg)
+{
+    return FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_NO_FIX_RTC |
+           FADT_RESET_REG_SUP | (cfg->power_button ? 0 : FADT_NO_PWR_BUTTON) |
+           (cfg->pm_timer_32bit ? FADT_TMR_VAL_EXT : 0);
+}
+
+static uint16_t fadt_boot_arch(const struct acpi_config *cfg)
+{
+    return (uint16_t)(BOOT_LEGACY_DEVICES | (cfg->has_8042 ? BOOT_8042 : 0) |
+                      (cfg->has_vga ? 0 : BOOT_NO_VGA));
+}
+
+static uint8_t *build_fadt(struct area *area, const uint8_t *facs, const uint8_t *dsdt)
+{
+    const struct acpi_config *cfg = area->cfg;
+    uint8_t *t = take(area, FADT_BYTES, 16);
+
+    put_le32(t + 36, (uint32_t)address_of(area, facs));
+    put_le32(t + 40, (uint32_t)address_of(area, dsdt));
+    t[45] = PROFILE_SERVER;
+    put_le16(t + 46, cfg->sci_irq);
+    put_le32(t + 56, cfg->pm1_event);
+    put_le32(t + 64, cfg->pm1_control);
+    put_le32(t + 76, cfg->pm_timer);
+    t[88] = 4;                       /* PM1_EVT_LEN */
+    t[89] = 2;                       /* PM1_CNT_LEN */
+    t[91] = 4;                       /* PM_TMR_LEN */
+    put_le16(t + 96, 101);           /* P_LVL2_LAT: over 100 us = no C2 */
+    put_le16(t + 98, 1001);          /* P_LVL3_LAT: over 1000 us = no C3 */
+    t[108] = cfg->rtc_century;
+    put_le16(t + 109, fadt_boot_arch(cfg));
+    put_le32(t + 112, fadt_flags(cfg));
+    put_gas(t + 116, cfg->reset_port, 8, ACCESS_BYTE);
+    t[128] = cfg->reset_value;
+    put_le64(t + 140, address_of(area, dsdt));     /* 5.2.9: X_FIRMWARE_CTRL 0 = the other */
+    put_gas(t + 148, cfg->pm1_event, 32, ACCESS_WORD);
+    put_gas(t + 172, cfg->pm1_control, 16, ACCESS_WORD);
+    put_gas(t + 208, cfg->pm_timer, 32, ACCESS_DWORD);
+    memcpy(t + 268, "RING3", 5);                   /* hypervisor vendor identity */
+    seal(t, "FACP", 6, FADT_BYTES);
+    return t;
+}
+
+/* ---- MADT -------------------------------------------------------------- */
+
+enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_LAPIC_NMI = 4,
+       MADT_PCAT_COMPAT = 1, LAPIC_ENABLED = 1 };
+
+static uint8_t *add_entry(struct area *area, uint8_t type, uint8_t len)
+{
+    uint8_t *e = take(area, len, 1);
+
+    e[0] = type;
+    e[1] = len;
+    return e;
+}
+
+static uint8_t *build_madt(struct area *area)
+{
+    const struct acpi_config *cfg = area->cfg;
+    uint8_t *t = take(area, MADT_BYTES, 16), *e;
+
+    put_le32(t + 36, cfg->lapic_base);
+    put_le32(t + 40, MADT_PCAT_COMPAT);
+    for (unsigned i = 0; i < cfg->cpus; i++) {
+        e = add_entry(area, MADT_LAPIC, 8);
+        e[2] = e[3] = (uint8_t)i;
+        put_le32(e + 4, LAPIC_ENABLED);
+    }
+    e = add_entry(area, MADT_IOAPIC, 12);
+    e[2] = cfg->ioapic_id;
+    put_le32(e + 4, cfg->ioapic_base);
+    for (unsigned i = 0; i < cfg->overrides; i++) {
+        e = add_entry(area, MADT_OVERRIDE, 10);
+        e[3] = cfg->override[i].isa_irq;
+        put_le32(e + 4, cfg->override[i].gsi);
+        put_le16(e + 8, cfg->override[i].flags);
+    }
+    e = add_entry(area, MADT_LAPIC_NMI, 6);
+    e[2] = 0xff;                     /* every processor */
+    e[5] = 1;                        /* LINT1 */
+    seal(t, "APIC", 5, (size_t)(area->p + area->used - t));
+    return t;
+}
+
+/* ---- roots ------------------------------------------------------------- */
+
+static uint8_t *build_root(struct area *area, const char *signature, unsigned width,
+                           const uint8_t *const *tables, unsigned count)
+{
+    size_t len = HEADER_BYTES + (size_t)count * width;
+    uint8_t *t = take(area, len, 16);
+
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t at = address_of(area, tables[i]);
+
+        if (width == 8)
+            put_le64(t + HEADER_BYTES + i * 8, at);
+        else
+            put_le32(t + HEADER_BYTES + i * 4, (uint32_t)at);
+    }
+    seal(t, signature, 1, len);
+    return t;
+}
+
+static void fill_rsdp(const struct area *area, uint8_t *t, const uint8_t *rsdt,
+                      const uint8_t *xsdt)
+{
+    memcpy(t, "RSD PTR ", 8);
+    memcpy(t + 9, "RING3 ", 6);
+    t[15] = 2;
+    put_le32(t + 16, (uint32_t)address_of(area, rsdt));
+    put_le32(t + 20, RSDP_BYTES);
+    put_le64(t + 24, address_of(area, xsdt));
+    t[8] = checksum(t, 20);
+    t[32] = checksum(t, RSDP_BYTES);
+}
+
+size_t acpi_build(const struct acpi_config *cfg, uint8_t *area, size_t size, gpa_t base)
+{
+    struct area a = {.cfg = cfg, .p = area, .size = size, .base = base};
+    const uint8_t *tables[2], *facs, *dsdt, *rsdt, *xsdt;
+    uint8_t *rsdp;
+
+    BUG_ON(base.v % 64 || base.v + size > 1ull << 32 || cfg->cpus < 1 || cfg->cpus > 255);
+    rsdp = take(&a, RSDP_BYTES, 16);
+    facs = build_facs(&a);
+    dsdt = build_dsdt(&a);
+    tables[0] = build_fadt(&a, facs, dsdt);
+    tables[1] = build_madt(&a);
+    rsdt = build_root(&a, "RSDT", 4, tables, ARRAY_SIZE(tables));
+    xsdt = build_root(&a, "XSDT", 8, tables, ARRAY_SIZE(tables));
+    fill_rsdp(&a, rsdp, rsdt, xsdt);
+    return a.used;
+}
