@@ -80,18 +80,6 @@ static int gpr_number(ZydisRegister r)
     return -1;
 }
 
-static enum x86_operand_field operand_field(ZydisOperandEncoding e)
-{
-    switch (e) {
-    case ZYDIS_OPERAND_ENCODING_NONE: return X86_FIELD_IMPLIED;
-    case ZYDIS_OPERAND_ENCODING_MODRM_REG: return X86_FIELD_MODRM_REG;
-    case ZYDIS_OPERAND_ENCODING_MODRM_RM: return X86_FIELD_MODRM_RM;
-    case ZYDIS_OPERAND_ENCODING_OPCODE: return X86_FIELD_OPCODE;
-    case ZYDIS_OPERAND_ENCODING_NDSNDD: return X86_FIELD_VVVV;
-    default: return X86_FIELD_OTHER;
-    }
-}
-
 static void operand_register(struct x86_operand *o, ZydisRegister r)
 {
     int n = gpr_number(r);
@@ -208,8 +196,7 @@ static void convert_operand(struct x86_insn *out, const ZydisDecodedOperand *z, 
     if (z->type == ZYDIS_OPERAND_TYPE_REGISTER)
         note_gpr(out, z);
     o = visible && out->operands < X86_INSN_OPERANDS ? &out->op[out->operands] : &hidden;
-    *o = (struct x86_operand){.field = (uint8_t)operand_field(z->encoding),
-                              .size = (uint16_t)((z->size + 7) / 8),
+    *o = (struct x86_operand){.size = (uint16_t)((z->size + 7) / 8),
                               .field = (uint8_t)operand_field(z),
                               .read = z->actions & ZYDIS_OPERAND_ACTION_MASK_READ,
                               .written = z->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE};
