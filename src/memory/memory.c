@@ -381,7 +381,8 @@ int memory_dirty_start(struct memory *m, struct error **err)
 
 void memory_dirty_stop(struct memory *m)
 {
-    set_logging(m, false);
+    if (memory_dirty_logging(m))
+        set_logging(m, false);
 }
 
 bool memory_dirty_logging(const struct memory *m)
