@@ -41,6 +41,7 @@ struct machine_serial {
     void *opaque;
 };
 
+/* Everything pointed at lives as long as the machine. */
 struct machine_config {
     const char *machine;           /* "pc" */
     const char *engine;            /* "auto", "kvm", "interp" */
@@ -54,7 +55,7 @@ struct machine_config {
     bool no_irqchip;               /* kvm: interrupt controllers in user space */
     uint16_t debug_exit_port;      /* 0 = 0xF4 */
     struct machine_serial serial, debugcon;
-    struct log *log;               /* not owned */
+    struct log *log;
 };
 
 enum machine_end {
@@ -73,8 +74,16 @@ struct machine_result {
 struct machine_ops {
     const char *name, *summary;
     void (*defaults)(struct machine_config *cfg);
-    int (*build)(struct machine *m, struct error **err);   /* parts, loaders, tables */
-    void (*reset)(struct machine *m);                      /* reload boot image, CPU start state */
+    /* Maps RAM, makes devices, opens the boot files. Engine VM and vCPUs exist. */
+    int (*build)(struct machine *m, struct error **err);
+    /* Power-on state: devices, RAM, tables, boot image, vCPUs. Called before the
+     * start too. Fails when the boot files cannot be read (any more). No vCPU
+     * runs, VM lock not held. */
+    int (*reset)(struct machine *m, struct error **err);
+    /* Typed input for the first serial port; how much it takes now. VM lock held. */
+    void (*serial_input)(struct machine *m, const uint8_t *data, size_t len);
+    size_t (*serial_room)(struct machine *m);
+    void (*destroy)(struct machine *m);                    /* m->board */
     void (*describe)(struct machine *m, struct strbuf *out);
 };
 

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * glue.c - what an engine asks for, answered by bus and interrupt controllers;
+ * what the interrupt controllers decide, told to the vCPUs.
+ */
+#include "machine/impl.h"
+
+#include "irqchip/intc.h"
+
+static uint64_t pio_read(void *guest, unsigned vcpu, uint16_t port, unsigned size)
+{
+    struct machine *m = guest;
+
+    return bus_read(m->bus, BUS_PIO, port, size);
+}
+
+static void pio_write(void *guest, unsigned vcpu, uint16_t port, unsigned size, uint64_t value)
+{
+    struct machine *m = guest;
+
+    bus_write(m->bus, BUS_PIO, port, size, value);
+}
+
+static uint64_t mmio_read(void *guest, unsigned vcpu, gpa_t a, unsigned size)
+{
+    struct machine *m = guest;
+    uint64_t value;
+
+    if (m->intc && intc_mmio_read(m->intc, vcpu, a, size, &value))
+        return value;
+    return bus_read(m->bus, BUS_MMIO, a.v, size);
+}
+
+static void mmio_write(void *guest, unsigned vcpu, gpa_t a, unsigned size, uint64_t value)
+{
+    struct machine *m = guest;
+
+    if (m->intc && intc_mmio_write(m->intc, vcpu, a, size, value))
+        return;
+    bus_write(m->bus, BUS_MMIO, a.v, size, value);
+}
+
+static int intr_ack(void *guest, unsigned vcpu)
+{
+    struct machine *m = guest;
+
+    return m->intc ? intc_ack(m->intc, vcpu) : -1;
+}
+
+static uint8_t tpr_get(void *guest, unsigned vcpu)
+{
+    struct machine *m = guest;
+
+    return m->intc ? intc_tpr_get(m->intc, vcpu) : 0;
+}
+
+static void tpr_set(void *guest, unsigned vcpu, uint8_t tpr)
+{
+    struct machine *m = guest;
+
+    if (m->intc)
+        intc_tpr_set(m->intc, vcpu, tpr);
+}
+
+static int msr_read(void *guest, unsigned vcpu, uint32_t msr, uint64_t *value)
+{
+    struct machine *m = guest;
+
+    return m->intc ? intc_msr_read(m->intc, vcpu, msr, value) : -1;
+}
+
+static int msr_write(void *guest, unsigned vcpu, uint32_t msr, uint64_t value)
+{
+    struct machine *m = guest;
+
+    return m->intc ? intc_msr_write(m->intc, vcpu, msr, value) : -1;
+}
+
+const struct guest_ops machine_guest_ops = {
+    .pio_read = pio_read,
+    .pio_write = pio_write,
+    .mmio_read = mmio_read,
+    .mmio_write = mmio_write,
+    .intr_ack = intr_ack,
+    .tpr_get = tpr_get,
+    .tpr_set = tpr_set,
+    .msr_read = msr_read,
+    .msr_write = msr_write,
+};
+
+/* ---- from the interrupt controllers (VM lock held) ---------------------- */
+
+static void cpu_intr(void *opaque, unsigned cpu, bool pending)
+{
+    struct machine *m = opaque;
+
+    if (pending)
+        vcpu_request(&m->vcpu[cpu], REQUEST_INTR);
+    else
+        engine_vcpu_clear(m->vcpu[cpu].engine, REQUEST_INTR);
+}
+
+static void cpu_nmi(void *opaque, unsigned cpu)
+{
+    struct machine *m = opaque;
+
+    vcpu_request(&m->vcpu[cpu], REQUEST_NMI);
+}
+
+static void cpu_init(void *opaque, unsigned cpu)
+{
+    struct machine *m = opaque;
+
+    vcpu_request(&m->vcpu[cpu], REQUEST_INIT);
+}
+
+static void cpu_sipi(void *opaque, unsigned cpu, uint8_t vector)
+{
+    struct machine *m = opaque;
+
+    atomic_store(&m->vcpu[cpu].engine->sipi_vector, vector);
+    vcpu_request(&m->vcpu[cpu], REQUEST_SIPI);
+}
+
+const struct intc_cpu_ops machine_intc_cpu_ops = {
+    .intr = cpu_intr,
+    .nmi = cpu_nmi,
+    .init = cpu_init,
+    .sipi = cpu_sipi,
+};

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * impl.h - the inside of a machine. For machine/ only.
+ *
+ * THE GATE. vCPU threads execute the guest only while every reason to keep
+ * them out is absent (struct machine.closed == 0). Closing sets a reason and
+ * kicks every vCPU; gate_wait() returns when none is inside any more, and from
+ * then on guest state may be touched. Any thread may close; only the loop's
+ * thread waits, reads and opens.
+ *
+ * WHAT ENDS OR RESETS A MACHINE arrives in a vCPU thread (a port write with
+ * the VM lock held, a triple fault) and is handled in the loop's thread: the
+ * event is noted in `pending`, the gate closes, and posted work does the rest.
+ * One event at a time; while one is pending, later ones are dropped, because
+ * the guest that would cause them is about to be stopped anyway.
+ *
+ * LOCKS, in the order in which they may be taken: VM lock (bus_lock), gate
+ * mutex. `closed` is read without either.
+ */
+#ifndef RING3_MACHINE_IMPL_H
+#define RING3_MACHINE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "boot/boot.h"
+#include "bus/bus.h"
+#include "engine/engine.h"
+#include "machine/machine.h"
+#include "x86/cpuid.h"
+
+struct clock;
+struct intc;
+
+enum gate_reason {
+    GATE_NOT_STARTED = 1,
+    GATE_PAUSED = 2,         /* machine_pause */
+    GATE_EVENT = 4,          /* pending must be handled first */
+    GATE_WORK = 8,           /* the loop's thread looks at or changes state */
+    GATE_QUIT = 16,          /* vCPU threads end */
+};
+
+enum { MACHINE_DEVICES_MAX = 32 };
+
+struct machine_vcpu {
+    struct machine *machine;
+    struct engine_vcpu *engine;
+    pthread_t thread;
+    bool started;            /* the thread exists */
+    bool wait_sipi;          /* own thread, or the loop's while the gate is closed */
+    _Atomic bool asleep;     /* in a futex wait on engine->requests */
+};
+
+struct machine_pending {
+    bool set;
+    enum machine_end end;    /* POWERED_OFF, RESET, ... as if the machine ended so */
+    int status;
+    unsigned vcpu;
+};
+
+struct machine {
+    struct machine_config config;
+    const struct machine_ops *ops;
+    struct log *log;
+
+    struct memory *memory;
+    struct bus *bus;
+    struct clock *clock;
+    struct loop *loop;
+
+    const struct engine_ops *engine;
+    struct engine_vm *vm;
+    struct x86_cpu_model *model;
+    struct machine_vcpu *vcpu;
+    unsigned cpus;
+
+    struct intc *intc;                     /* NULL: the engine's twins do it */
+    struct device *device[MACHINE_DEVICES_MAX];   /* owned; not the intc's */
+    unsigned devices;
+    struct boot_image image;
+    void *board;                           /* machine_ops' own */
+
+    _Atomic uint32_t closed;               /* enum gate_reason bits */
+    pthread_mutex_t gate_lock;
+    pthread_cond_t gate_changed;
+    unsigned inside;                       /* vCPU threads past the gate */
+
+    struct machine_pending pending;        /* VM lock */
+    struct machine_result result;          /* the loop's thread */
+    bool finished;                         /* result says why */
+    bool running;                          /* inside machine_run */
+    _Atomic bool stop;                     /* machine_stop was called */
+};
+
+static inline void machine_lock(struct machine *m)
+{
+    pthread_mutex_lock(bus_lock(m->bus));
+}
+static inline void machine_unlock(struct machine *m)
+{
+    pthread_mutex_unlock(bus_lock(m->bus));
+}
+
+/* gate.c */
+int gate_init(struct machine *m, struct error **err);
+void gate_fini(struct machine *m);
+void gate_close(struct machine *m, uint32_t reason);    /* any thread */
+void gate_open(struct machine *m, uint32_t reason);
+void gate_wait(struct machine *m);                      /* loop's thread, no VM lock */
+/* vCPU threads: waits until the gate is open; false = end the thread. */
+bool gate_enter(struct machine *m);
+void gate_leave(struct machine *m);
+
+/* vcpu.c */
+int vcpus_create(struct machine *m, struct error **err);
+void vcpus_destroy(struct machine *m);
+int vcpus_start(struct machine *m, struct error **err);
+void vcpus_join(struct machine *m);
+/* engine_vcpu_request for a vCPU that may be asleep in its thread. */
+void vcpu_request(struct machine_vcpu *v, uint32_t bits);
+/* Start state for all: `start` for vCPU 0, waiting for SIPI for the others. */
+int vcpus_reset(struct machine *m, const struct x86_state *start, struct error **err);
+
+/* machine.c: notes how the guest ended and closes the gate. VM lock held. */
+void machine_end(struct machine *m, enum machine_end end, int status, unsigned vcpu);
+/* For device_env.power; opaque is the machine. */
+void machine_power(void *opaque, enum power_event event, int status);
+/* Takes ownership. */
+void machine_add_device(struct machine *m, struct device *dev);
+
+/* glue.c: guest_opaque is the machine. */
+extern const struct guest_ops machine_guest_ops;
+/* intc_cpu_ops for a machine of its own controllers. */
+struct intc_cpu_ops;
+extern const struct intc_cpu_ops machine_intc_cpu_ops;
+
+/* machines.c */
+extern const struct machine_ops machine_pc;
+
+#endif
