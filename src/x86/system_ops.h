@@ -56,4 +56,53 @@ x86_op x86_op_stmxcsr;
 x86_op x86_op_rdpkru;
 x86_op x86_op_wrpkru;
 
+/* segment.c: segment registers, descriptor tables, questions about descriptors */
+x86_op x86_op_mov_seg;
+x86_op x86_op_push_seg;
+x86_op x86_op_pop_seg;
+x86_op x86_op_lds;
+x86_op x86_op_les;
+x86_op x86_op_lss;
+x86_op x86_op_lfs;
+x86_op x86_op_lgs;
+x86_op x86_op_lgdt;
+x86_op x86_op_lidt;
+x86_op x86_op_sgdt;
+x86_op x86_op_sidt;
+x86_op x86_op_lldt;
+x86_op x86_op_ltr;
+x86_op x86_op_sldt;
+x86_op x86_op_str;
+x86_op x86_op_lar;
+x86_op x86_op_lsl;
+x86_op x86_op_verr;
+x86_op x86_op_verw;
+x86_op x86_op_arpl;
+
+/* transfer.c, syscall.c, exception.c: control transfers */
+x86_op x86_op_jmp_far;
+x86_op x86_op_call_far;
+x86_op x86_op_ret_far;
+x86_op x86_op_iret;                  /* every mode and form */
+x86_op x86_op_syscall;
+x86_op x86_op_sysret;
+x86_op x86_op_sysenter;
+x86_op x86_op_sysexit;
+x86_op x86_op_int;
+x86_op x86_op_int1;
+x86_op x86_op_int3;
+x86_op x86_op_into;
+x86_op x86_op_bound;
+
+/* flags.c, io.c, debug.c */
+x86_op x86_op_pushf;
+x86_op x86_op_popf;
+x86_op x86_op_cli;
+x86_op x86_op_sti;
+x86_op x86_op_in;
+x86_op x86_op_out;
+x86_op x86_op_ins;
+x86_op x86_op_outs;
+x86_op x86_op_mov_dr;
+
 #endif
