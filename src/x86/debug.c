@@ -151,7 +151,7 @@ static void debug_register_write(struct x86_cpu *cpu, unsigned n, uint64_t value
     else if (n == 7)
         cpu->s.dr7 = (value & dr7_writable) | dr7_fixed;
     else
-        cpu->s.dr[n] = value;
+        cpu->s.dr[n & 3] = value;
     /* Pages with a data breakpoint must not be in the TLB as plain ones. */
     if (n != 6 && (watched || watches_data(cpu->s.dr7)))
         x86_tlb_flush(cpu, true);
@@ -167,7 +167,7 @@ void x86_op_mov_dr(struct x86_cpu *cpu, const struct x86_insn *insn)
         debug_register_write(cpu, n, x86_gpr_read(cpu, insn->op[1].reg, size));
     } else {
         n = debug_register(cpu, &insn->op[1]);
-        value = n == 6 ? cpu->s.dr6 : n == 7 ? cpu->s.dr7 : cpu->s.dr[n];
+        value = n == 6 ? cpu->s.dr6 : n == 7 ? cpu->s.dr7 : cpu->s.dr[n & 3];
         x86_gpr_write(cpu, insn->op[0].reg, size, value);
     }
     x86_next(cpu, insn);
