@@ -173,6 +173,7 @@ static void note_string_pointer(struct x86_insn *out, const ZydisDecodedOperand 
         moved |= 1u << X86_RCX;
     out->gprs_read |= moved;
     out->gprs_written |= moved;
+    out->mem.size = (uint16_t)(z->size / 8);
 }
 
 static enum x86_operand_field operand_field(const ZydisDecodedOperand *z)
