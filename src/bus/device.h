@@ -24,6 +24,7 @@
 #ifndef RING3_BUS_DEVICE_H
 #define RING3_BUS_DEVICE_H
 
+#include <string.h>
 #include "base/state_desc.h"
 #include "base/types.h"
 #include "bus/irq.h"
@@ -73,6 +74,16 @@ struct device {
     const struct device_ops *ops;
     char name[24];            /* unique in the machine: "com1" */
 };
+
+/* For constructors. A name that is too long is cut. */
+static inline void device_init(struct device *d, const struct device_ops *ops, const char *name)
+{
+    size_t n = strnlen(name, sizeof d->name - 1);
+
+    d->ops = ops;
+    memcpy(d->name, name, n);
+    d->name[n] = 0;
+}
 
 static inline void device_reset(struct device *d) { d->ops->reset(d); }
 static inline void device_quiesce(struct device *d)

@@ -20,6 +20,7 @@ struct i8259_state {          /* one of the two chips; 8259A data sheet */
     uint8_t elcr;
     bool read_isr, poll, special_mask, auto_eoi, rotate_on_auto_eoi;
     bool special_fully_nested, init4;
+    bool single;              /* ICW1.SNGL: no ICW3 follows */
 };
 
 struct i8259_pair_state { struct i8259_state chip[2]; };   /* master, slave */
@@ -36,9 +37,12 @@ enum { LAPIC_REGS = 64 };     /* 16-byte spaced registers 0x000-0x3F0 */
 struct lapic_state {          /* SDM vol. 3 ch. 10 */
     uint32_t reg[LAPIC_REGS]; /* index = offset >> 4 */
     uint64_t apic_base;       /* IA32_APIC_BASE */
-    uint64_t tsc_deadline;
-    uint64_t timer_start_ns;  /* clock time when the count was written */
+    uint64_t tsc_deadline;    /* in clock ticks (engine/guest.h); 0 = disarmed */
+    uint64_t timer_start_ns;  /* clock time when the count was TMICT */
+    uint64_t timer_due_ns;    /* clock time of the next expiry; 0 = stopped */
+    uint32_t esr_pending;     /* errors since the last write to ESR */
     uint8_t lint_levels;      /* bit 0 LINT0, bit 1 LINT1 */
+    bool extint_latched;      /* an ExtINT message waits for its INTA cycle */
 };
 
 struct i8254_channel_state {
