@@ -33,7 +33,8 @@ void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    int len = vsnprintf(NULL, 0, fmt, ap);
+    /* gcc 12 cannot see that fmt is not NULL when sanitizing. */
+    int len = fmt ? vsnprintf(NULL, 0, fmt, ap) : -1;
     va_end(ap);
     BUG_ON(len < 0);
     reserve(sb, (size_t)len);
