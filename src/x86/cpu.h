@@ -103,7 +103,8 @@ struct x86_mode {
     bool long_mode;               /* EFER.LMA */
     bool paging;
     bool flat_data;               /* DS, ES, SS base 0 and limit 4G-1 (or 64-bit) */
-    enum x86_tlb_kind tlb;        /* for explicit data accesses */
+    bool align_check;             /* #AC is live: tlb_now never hits */
+    uint8_t tlb;                  /* enum x86_tlb_kind, for explicit data accesses */
 };
 
 enum { X86_FAULT_LOG = 4 };

@@ -116,7 +116,7 @@
     X(LA57,         "la57",           0x00000007, 0, C, 16, NO)            \
     X(FSRM,         "fsrm",           0x00000007, 0, D,  4, OWN)           \
     X(MD_CLEAR,     "md_clear",       0x00000007, 0, D, 10, NO)            \
-    X(SPEC_CTRL,    "spec_ctrl",      0x00000007, 0, D, 26, NO)            \
+    X(SPEC_CTRL,    "spec_ctrl",      0x00000007, 0, D, 26, INTEL)         \
     X(STIBP,        "intel_stibp",    0x00000007, 0, D, 27, NO)            \
     X(FLUSH_L1D,    "flush_l1d",      0x00000007, 0, D, 28, NO)            \
     X(ARCH_CAPS,    "arch_capabilities", 0x00000007, 0, D, 29, INTEL)      \

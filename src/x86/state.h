@@ -60,6 +60,7 @@ struct x86_msrs {
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];   /* base, mask pairs */
     uint64_t mcg_status, mcg_ctl, mc_bank[4 * 10];
     uint64_t debugctl, ucode_rev, smbase;
+    uint64_t amd_syscfg, amd_hwcr, amd_de_cfg, amd_top_mem, amd_top_mem2;
     uint64_t kvm_system_time, kvm_wall_clock, kvm_async_pf, kvm_steal_time, kvm_pv_eoi;
 };
 
@@ -139,6 +140,7 @@ enum {
 #define X86_EFER_NXE (1u << 11)
 #define X86_EFER_SVME (1u << 12)
 #define X86_EFER_FFXSR (1u << 14)
+#define X86_EFER_AIBRSE (1u << 21)
 #define X86_XCR0_X87 (1u << 0)
 #define X86_XCR0_SSE (1u << 1)
 #define X86_XCR0_AVX (1u << 2)

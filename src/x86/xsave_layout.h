@@ -26,5 +26,8 @@ struct x86_xsave_layout {
 
 /* The host's; where it lacks a component, the place Intel's processors give it. */
 void x86_xsave_layout_host(struct x86_xsave_layout *l);
+/* Bytes of an image with these components, standard or compacted form. */
+uint32_t x86_xsave_layout_bytes(const struct x86_xsave_layout *l, uint64_t components,
+                                bool compacted);
 
 #endif
