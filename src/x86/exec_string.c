@@ -100,7 +100,7 @@ static uint64_t run_length(const struct run *r, bool has_source, bool has_destin
     enum x86_seg seg = (enum x86_seg)r->insn->mem.seg;
     uint64_t n = r->left;
 
-    if (n < 2 || (r->cpu->s.rflags & X86_FLAG_DF))
+    if (n < 2 || (r->cpu->s.rflags & X86_FLAG_DF) || r->cpu->mode.align_check)
         return 0;
     if (has_source)
         n = no_limits(r, seg) ? min_u64(n, in_page(r, X86_RSI, seg)) : 0;

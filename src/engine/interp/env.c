@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * env.c - memory and platform, as the shared x86 code sees them.
+ *
+ * The device side may take locks and may wait for other vCPUs to stop. While
+ * this vCPU is there it counts as not running, so that nobody waits for it to
+ * read its inbox; it does so before it goes on.
+ */
+#include "engine/interp/interp.h"
+
+#include "base/byteorder.h"
+#include "base/clock.h"
+
+enum { MSR_TSC_DEADLINE = 0x6e0 };
+
+/* ---- leaving and coming back ------------------------------------------- */
+
+static void leave(struct interp *v)
+{
+    atomic_store(&v->running, false);
+}
+
+static void come_back(struct interp *v)
+{
+    atomic_store(&v->running, true);
+    if (atomic_load(&v->attention))
+        interp_inbox_read(v);
+}
+
+static const struct engine_vm_config *config(const struct interp *v)
+{
+    return &v->vm->vm.config;
+}
+
+/* ---- memory ------------------------------------------------------------ */
+
+static const struct memory_region *region_at(struct interp *v, uint64_t a)
+{
+    const struct memory_region *r = v->region;
+
+    if (likely(r && a - r->base.v < r->size_bytes))
+        return r;
+    r = memory_find(config(v)->memory, gpa(a));
+    if (r)
+        v->region = r;
+    return r;
+}
+
+static uint8_t *env_ram_page(void *env, gpa_t page, bool for_write)
+{
+    struct interp *v = env;
+    const struct memory_region *r = region_at(v, page.v);
+
+    if (!r)
+        return NULL;
+    if (for_write) {
+        if ((r->flags & MEMORY_READONLY) || interp_is_code(v->vm, page.v))
+            return NULL;
+        if (atomic_load_explicit(&v->vm->dirty_logging, memory_order_relaxed))
+            memory_dirty_mark(config(v)->memory, page, PAGE_SIZE);
+    }
+    return r->host.p + (page.v - r->base.v);
+}
+
+static uint64_t load(const uint8_t *p, unsigned size)
+{
+    switch (size) {
+    case 1: return *p;
+    case 2: return get_le16(p);
+    case 4: return get_le32(p);
+    default: return get_le64(p);
+    }
+}
+
+static void store(uint8_t *p, unsigned size, uint64_t v)
+{
+    switch (size) {
+    case 1: *p = (uint8_t)v; break;
+    case 2: put_le16(p, (uint16_t)v); break;
+    case 4: put_le32(p, (uint32_t)v); break;
+    default: put_le64(p, v); break;
+    }
+}
+
+static uint64_t env_phys_read(void *env, gpa_t a, unsigned size)
+{
+    struct interp *v = env;
+    const struct memory_region *r = region_at(v, a.v);
+    uint64_t value;
+
+    if (r)
+        return load(r->host.p + (a.v - r->base.v), size);
+    COUNT(&v->vcpu.counters, exit_mmio_read);
+    leave(v);
+    value = config(v)->guest->mmio_read(config(v)->guest_opaque, v->vcpu.index, a, size);
+    come_back(v);
+    return value;
+}
+
+/* A page whose stores no longer need watching: later ones may be fast again. */
+static void unwatch(struct interp *v, uint64_t page)
+{
+    for (unsigned kind = 0; kind < X86_TLB_KINDS; kind++) {
+        for (unsigned i = 0; i < X86_TLB_SIZE; i++) {
+            struct x86_tlb_entry *e = &v->cpu.tlb[kind][i];
+
+            if (e->phys == page && e->write != X86_TLB_NONE && (e->write & X86_TLB_SLOW))
+                e->write = X86_TLB_NONE;
+        }
+    }
+}
+
+static void ram_written(struct interp *v, gpa_t a, unsigned size)
+{
+    if (atomic_load_explicit(&v->vm->dirty_logging, memory_order_relaxed))
+        memory_dirty_mark(config(v)->memory, a, size);
+    if (!interp_is_code(v->vm, a.v)) {
+        if (!(v->cpu.s.dr7 & 0xff))
+            unwatch(v, a.v & PAGE_MASK);
+        return;
+    }
+    COUNT(&v->vcpu.counters, code_writes);
+    interp_code_written(v, a.v, size);
+    interp_broadcast(v->vm, v, a.v, size);
+}
+
+static void env_phys_write(void *env, gpa_t a, unsigned size, uint64_t value)
+{
+    struct interp *v = env;
+    const struct memory_region *r = region_at(v, a.v);
+
+    if (r && !(r->flags & MEMORY_READONLY)) {
+        store(r->host.p + (a.v - r->base.v), size, value);
+        ram_written(v, a, size);
+        return;
+    }
+    COUNT(&v->vcpu.counters, exit_mmio_write);
+    leave(v);
+    config(v)->guest->mmio_write(config(v)->guest_opaque, v->vcpu.index, a, size, value);
+    come_back(v);
+}
+
+/* ---- ports, MSRs, task priority ---------------------------------------- */
+
+static uint64_t env_pio_read(void *env, uint16_t port, unsigned size)
+{
+    struct interp *v = env;
+    uint64_t value;
+
+    COUNT(&v->vcpu.counters, exit_pio_read);
+    leave(v);
+    value = config(v)->guest->pio_read(config(v)->guest_opaque, v->vcpu.index, port, size);
+    come_back(v);
+    return value;
+}
+
+static void env_pio_write(void *env, uint16_t port, unsigned size, uint64_t value)
+{
+    struct interp *v = env;
+
+    COUNT(&v->vcpu.counters, exit_pio_write);
+    leave(v);
+    config(v)->guest->pio_write(config(v)->guest_opaque, v->vcpu.index, port, size, value);
+    come_back(v);
+}
+
+static int env_msr_read(void *env, uint32_t msr, uint64_t *value)
+{
+    struct interp *v = env;
+    int r;
+
+    COUNT(&v->vcpu.counters, exit_msr);
+    leave(v);
+    r = config(v)->guest->msr_read(config(v)->guest_opaque, v->vcpu.index, msr, value);
+    come_back(v);
+    if (r == 0 && msr == MSR_TSC_DEADLINE && *value)
+        *value += v->tsc_offset;
+    return r;
+}
+
+/* A deadline before clock tick 1 has passed, but 0 would disarm. */
+static int env_msr_write(void *env, uint32_t msr, uint64_t value)
+{
+    struct interp *v = env;
+    int r;
+
+    COUNT(&v->vcpu.counters, exit_msr);
+    if (msr == MSR_TSC_DEADLINE && value) {
+        int64_t ticks = (int64_t)(value - v->tsc_offset);
+
+        value = ticks > 0 ? (uint64_t)ticks : 1;
+    }
+    leave(v);
+    r = config(v)->guest->msr_write(config(v)->guest_opaque, v->vcpu.index, msr, value);
+    come_back(v);
+    return r;
+}
+
+static uint8_t env_tpr_get(void *env)
+{
+    struct interp *v = env;
+
+    return config(v)->guest->tpr_get(config(v)->guest_opaque, v->vcpu.index);
+}
+
+static void env_tpr_set(void *env, uint8_t tpr)
+{
+    struct interp *v = env;
+
+    leave(v);
+    config(v)->guest->tpr_set(config(v)->guest_opaque, v->vcpu.index, tpr);
+    come_back(v);
+}
+
+/* ---- time -------------------------------------------------------------- */
+
+uint64_t interp_tsc(const struct interp *v)
+{
+    return clock_ticks(config(v)->clock) + v->tsc_offset;
+}
+
+static uint64_t env_tsc(void *env)
+{
+    return interp_tsc(env);
+}
+
+static void env_tsc_set(void *env, uint64_t tsc)
+{
+    struct interp *v = env;
+
+    v->tsc_offset = tsc - clock_ticks(config(v)->clock);
+}
+
+/* ---- changes that blocks depend on ------------------------------------- */
+
+static void env_tlb_flushed(void *env, const gva_t *lin, bool global)
+{
+    interp_key_update(env, true);
+}
+
+static void env_mode_changed(void *env)
+{
+    interp_key_update(env, false);
+}
+
+const struct x86_env_ops interp_env_ops = {
+    .ram_page = env_ram_page,
+    .phys_read = env_phys_read,
+    .phys_write = env_phys_write,
+    .pio_read = env_pio_read,
+    .pio_write = env_pio_write,
+    .msr_read = env_msr_read,
+    .msr_write = env_msr_write,
+    .tpr_get = env_tpr_get,
+    .tpr_set = env_tpr_set,
+    .tsc = env_tsc,
+    .tsc_set = env_tsc_set,
+    .tlb_flushed = env_tlb_flushed,
+    .mode_changed = env_mode_changed,
+};
