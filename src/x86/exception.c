@@ -380,8 +380,6 @@ bool x86_interrupt_deliver(struct x86_cpu *cpu, uint8_t vector)
     struct x86_event ev = {
         .vector = vector, .return_rip = cpu->s.rip, .flags = cpu->s.rflags};
 
-    if (cpu->counters)
-        COUNT(cpu->counters, irq_injected);
     return deliver(cpu, &ev, BENIGN);
 }
 
@@ -390,8 +388,6 @@ bool x86_nmi_deliver(struct x86_cpu *cpu)
     struct x86_event ev = {
         .vector = X86_NMI, .return_rip = cpu->s.rip, .flags = cpu->s.rflags};
 
-    if (cpu->counters)
-        COUNT(cpu->counters, nmi_injected);
     cpu->s.ev.nmi_pending = false;
     cpu->s.ev.nmi_masked = true;
     return deliver(cpu, &ev, BENIGN);

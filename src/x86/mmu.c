@@ -606,6 +606,12 @@ void x86_write_sys(struct x86_cpu *cpu, gva_t a, unsigned size, uint64_t value)
     write_kind(cpu, kind_sys(cpu), a, size, value);
 }
 
+uint8_t *x86_host_ptr_sys(struct x86_cpu *cpu, gva_t a, enum x86_access access)
+{
+    struct x86_tlb_entry *e = resolve(cpu, kind_sys(cpu), a, access);
+    return access == X86_WRITE ? host_for_store(cpu, e, a) : host_at(e, a);
+}
+
 uint64_t x86_read_as(struct x86_cpu *cpu, bool user, gva_t a, unsigned size)
 {
     return read_kind(cpu, kind_as(cpu, user), a, size);

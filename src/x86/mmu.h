@@ -94,6 +94,9 @@ uint8_t *x86_host_ptr(struct x86_cpu *cpu, gva_t a, unsigned len, enum x86_acces
 /* ---- implicit supervisor accesses: GDT, LDT, IDT, TSS ------------------ */
 uint64_t x86_read_sys(struct x86_cpu *cpu, gva_t a, unsigned size);
 void x86_write_sys(struct x86_cpu *cpu, gva_t a, unsigned size, uint64_t value);
+/* Host pointer to one byte of such a table after probing, for an atomic update;
+ * NULL when it is not plain RAM. Raises what the access raises. */
+uint8_t *x86_host_ptr_sys(struct x86_cpu *cpu, gva_t a, enum x86_access access);
 
 /* Accesses as if at another privilege (stack pushes while changing ring). */
 uint64_t x86_read_as(struct x86_cpu *cpu, bool user, gva_t a, unsigned size);

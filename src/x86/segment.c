@@ -69,9 +69,15 @@ void x86_desc_get(struct x86_cpu *cpu, uint16_t selector, enum x86_vector vector
 void x86_desc_type_change(struct x86_cpu *cpu, struct x86_desc *d, unsigned set, unsigned clear)
 {
     gva_t at = gva_add(d->at, 5);
-    uint8_t byte = (uint8_t)x86_read_sys(cpu, at, 1);
+    uint8_t *p = x86_host_ptr_sys(cpu, at, X86_WRITE);
 
-    x86_write_sys(cpu, at, 1, (byte | set) & ~clear);
+    /* Each caller has bits of one kind. */
+    if (p && set)
+        __atomic_fetch_or(p, set, __ATOMIC_SEQ_CST);
+    else if (p)
+        __atomic_fetch_and(p, (uint8_t)~clear, __ATOMIC_SEQ_CST);
+    else
+        x86_write_sys(cpu, at, 1, (x86_read_sys(cpu, at, 1) | set) & ~(uint64_t)clear);
     d->attr = (d->attr | set) & ~clear;
 }
 
