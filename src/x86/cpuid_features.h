@@ -123,7 +123,7 @@
     X(SSBD,         "ssbd",           0x00000007, 0, D, 31, NO)            \
     X(CMP_LEGACY,   "cmp_legacy",     0x80000001, 0, C,  1, NO)            \
     X(SVM,          "svm",            0x80000001, 0, C,  2, NO)            \
-    X(CR8_LEGACY,   "cr8_legacy",     0x80000001, 0, C,  4, AMD)           \
+    X(CR8_LEGACY,   "cr8_legacy",     0x80000001, 0, C,  4, NO)            \
     X(MISALIGNSSE,  "misalignsse",    0x80000001, 0, C,  7, NO)            \
     X(OSVW,         "osvw",           0x80000001, 0, C,  9, NO)            \
     X(TOPOEXT,      "topoext",        0x80000001, 0, C, 22, AMD)           \

@@ -319,6 +319,13 @@ static const struct msr table[] = {
 };
 #undef F
 
+/* The log may be missing where only values matter (tests, calibration). */
+#define TRACE(cpu, ...)                                     \
+    do {                                                    \
+        if ((cpu)->log)                                     \
+            log_trace((cpu)->log, MSR, __VA_ARGS__);        \
+    } while (0)
+
 static bool offered(const struct x86_cpu *cpu, int needs)
 {
     switch (needs) {
@@ -367,7 +374,7 @@ static bool platform_has(const struct x86_cpu *cpu, uint32_t number)
 static int unknown(struct x86_cpu *cpu, uint32_t number, const char *what)
 {
     COUNT(cpu->counters, guest_errors);
-    log_trace(cpu->log, MSR, "%s of unknown MSR %08" PRIx32 " at %" PRIx64 ": #GP", what, number,
+    TRACE(cpu, "%s of unknown MSR %08" PRIx32 " at %" PRIx64 ": #GP", what, number,
               cpu->s.rip);
     return -1;
 }
@@ -404,7 +411,7 @@ int x86_msr_read(struct x86_cpu *cpu, uint32_t number, uint64_t *value)
     } else {
         *value = *field_of(cpu, m, i);
     }
-    log_trace(cpu->log, MSR, "read %s+%u -> %" PRIx64, m->name, i, *value);
+    TRACE(cpu, "read %s+%u -> %" PRIx64, m->name, i, *value);
     return 0;
 }
 
@@ -414,7 +421,7 @@ int x86_msr_write(struct x86_cpu *cpu, uint32_t number, uint64_t value)
     if (!m)
         return platform_write(cpu, number, value);
     unsigned i = number - m->first;
-    log_trace(cpu->log, MSR, "write %s+%u <- %" PRIx64, m->name, i, value);
+    TRACE(cpu, "write %s+%u <- %" PRIx64, m->name, i, value);
     if (value & ~m->writable)
         return -1;
     if (m->write)
