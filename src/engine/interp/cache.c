@@ -154,6 +154,13 @@ static bool page_tracked(struct interp *v, uint64_t page)
     return *page_slot(v, page) != NULL;
 }
 
+static void protect(struct interp *v, uint64_t page)
+{
+    x86_tlb_protect_phys(&v->cpu, gpa(page));
+    if (v->observer)
+        v->observer->protect(v, page);
+}
+
 /* Makes `page` code of this vCPU. False when it cannot be tracked, or when
  * another vCPU wrote to it meanwhile. */
 static bool page_prepare(struct interp *v, uint64_t page)
@@ -174,10 +181,18 @@ static bool page_prepare(struct interp *v, uint64_t page)
     *p = (struct code_page){.page = page};
     *slot = p;
     atomic_fetch_add(&v->vm->code_users[page >> PAGE_SHIFT], 1);
-    x86_tlb_protect_phys(&v->cpu, gpa(page));
+    protect(v, page);
     interp_broadcast(v->vm, v, page, 0);
     wait_for_others(v);
     return page_tracked(v, page);
+}
+
+bool interp_code_hold(struct interp *v, uint64_t page)
+{
+    if (!page_prepare(v, page))
+        return false;
+    (*page_slot(v, page))->held = true;
+    return true;
 }
 
 static uint64_t granules(uint64_t first, uint64_t last)
@@ -265,7 +280,11 @@ static void page_written(struct interp *v, uint64_t start, uint64_t end)
     struct block **link;
     bool any = false;
 
-    if (!p || (p->blocks && !(p->granules & granules(start, end))))
+    if (!p)
+        return;
+    if (p->held)
+        p->held = v->observer->written(v, start, end);
+    if (p->blocks && !(p->granules & granules(start, end)))
         return;
     for (link = &p->blocks; *link;) {
         struct block *b = *link;
@@ -283,7 +302,7 @@ static void page_written(struct interp *v, uint64_t start, uint64_t end)
         }
     }
     p->granules = kept;
-    if (!p->blocks)
+    if (!p->blocks && !p->held)
         page_release(v, slot);
     if (any)
         interp_key_update(v, true);
@@ -312,6 +331,8 @@ void interp_cache_flush(struct interp *v)
     }
     memset(v->hash, 0, sizeof v->hash);
     v->flushed = true;
+    if (v->observer)
+        v->observer->flushed(v);
     interp_key_update(v, true);
 }
 
@@ -328,7 +349,7 @@ static void post(struct interp *v, uint64_t start, uint64_t size)
         in->overflow = true;
     in->posted++;
     pthread_mutex_unlock(&in->lock);
-    atomic_store(&v->attention, true);
+    interp_attend(v);
 }
 
 void interp_broadcast(struct interp_vm *vm, const struct interp *from, uint64_t start,
@@ -359,6 +380,8 @@ static void protect_all(struct interp *v)
             e->write = X86_TLB_NONE;
         }
     }
+    if (v->observer)
+        v->observer->protect_all(v);
 }
 
 static void act_upon(struct interp *v, const struct inbox_item *item)
@@ -368,7 +391,7 @@ static void act_upon(struct interp *v, const struct inbox_item *item)
     else if (item->start == INTERP_NO_PAGE)
         protect_all(v);
     else
-        x86_tlb_protect_phys(&v->cpu, gpa(item->start));
+        protect(v, item->start);
 }
 
 void interp_inbox_read(struct interp *v)

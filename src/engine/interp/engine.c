@@ -178,24 +178,26 @@ static void interp_vcpu_destroy(struct engine_vcpu *vcpu)
     free(v);
 }
 
-static int interp_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
-                              struct error **err)
+int interp_vcpu_new(struct engine_vm *vm, unsigned index, const struct engine_ops *ops,
+                    const struct x86_env_ops *env, size_t size, struct interp **out,
+                    struct error **err)
 {
     struct interp_vm *m = vm_of(vm);
-    size_t size = (sizeof(struct interp) + 63) & ~(size_t)63;
-    struct interp *v = aligned_alloc(64, size);
+    struct interp *v;
     int r;
 
-    BUG_ON(index >= vm->config.cpus);
+    BUG_ON(index >= vm->config.cpus || size < sizeof *v);
+    size = (size + 63) & ~(size_t)63;
+    v = aligned_alloc(64, size);
     if (!v)
         return error_set(err, ENOMEM, "out of memory");
     memset(v, 0, size);
-    v->vcpu.ops = &engine_interp;
+    v->vcpu.ops = ops;
     v->vcpu.vm = vm;
     v->vcpu.index = index;
     v->vm = m;
-    x86_cpu_init(&v->cpu, &interp_env_ops, v, vm->config.model, &v->vcpu.counters,
-                 vm->config.log, index == 0);
+    x86_cpu_init(&v->cpu, env, v, vm->config.model, &v->vcpu.counters, vm->config.log,
+                 index == 0);
     v->cpu.index = index;
     r = interp_cache_init(v, err);
     if (r == 0) {
@@ -208,13 +210,31 @@ static int interp_vcpu_create(struct engine_vm *vm, unsigned index, struct engin
     }
     interp_key_update(v, true);
     atomic_store(&m->vcpu[index], v);
-    *out = &v->vcpu;
+    *out = v;
     return 0;
+}
+
+static int interp_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
+                              struct error **err)
+{
+    struct interp *v;
+    int r = interp_vcpu_new(vm, index, &engine_interp, &interp_env_ops, sizeof *v, &v, err);
+
+    if (r == 0)
+        *out = &v->vcpu;
+    return r;
+}
+
+void interp_attend(struct interp *v)
+{
+    atomic_store(&v->attention, true);
+    if (v->observer)
+        v->observer->attend(v);
 }
 
 static void interp_kick(struct engine_vcpu *vcpu)
 {
-    atomic_store(&interp_of(vcpu)->attention, true);
+    interp_attend(interp_of(vcpu));
 }
 
 static int interp_get_state(struct engine_vcpu *vcpu, struct x86_state *out)

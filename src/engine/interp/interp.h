@@ -114,11 +114,23 @@ struct inbox {
 struct code_page {
     struct code_page *next;            /* in the hash, or free */
     struct block *blocks;
+    bool held;                         /* the observer has code of it too */
     uint64_t page;
     uint64_t granules;                 /* bit per 64 bytes that may hold code */
 };
 
 struct jump { uint64_t rip, key; struct block *b; };
+
+/* A translator that sits on this vCPU (engine/dbt) and has code of its own made
+ * from the same pages. All but `attend` run in the vCPU's thread. */
+struct interp_observer {
+    void (*attend)(struct interp *v);          /* any thread: attention was set */
+    /* [start, last] was written; true if code of that page is left. */
+    bool (*written)(struct interp *v, uint64_t start, uint64_t last);
+    void (*protect)(struct interp *v, uint64_t page);    /* it holds code from now on */
+    void (*protect_all)(struct interp *v);     /* every store is wanted again */
+    void (*flushed)(struct interp *v);         /* all code is to be forgotten */
+};
 
 struct interp_vm {
     struct engine_vm vm;               /* first */
@@ -147,6 +159,7 @@ struct interp {
     struct block *origin;              /* cur is a shortened copy of this, or NULL */
     struct link *patch;                /* wants to know the block at s.rip */
     struct interp_vm *vm;
+    const struct interp_observer *observer;        /* may be NULL */
     uint64_t generation;
     struct { uint64_t base; uint32_t limit; } cs;   /* that `key` stands for outside 64-bit mode */
     uint64_t counted;                  /* fuel not yet in the instruction counter */
@@ -181,6 +194,18 @@ const struct op *interp_host(struct interp *v, const struct op *op);
 const struct op *interp_left(struct interp *v, const struct op *op);
 /* After the last instruction of a block that does not end in a branch. */
 const struct op *interp_fall_through(struct interp *v, const struct op *op);
+/* The pieces of interp_run, for a loop that does more than interpret. Between
+ * enter and leave, all of them under an unwind point (x86/cpu.h). */
+bool interp_run_enter(struct interp *v);
+void interp_run_leave(struct interp *v);
+/* Messages, requests, interrupts. False: leave run() with *why. */
+bool interp_boundary(struct interp *v, enum engine_exit *why);
+/* After an unwind: delivers the exception. False on a triple fault. */
+bool interp_unwound(struct interp *v);
+/* What comes next at s.rip: a block, or one instruction under watch. */
+void interp_step(struct interp *v);
+/* One instruction, not under watch. */
+void interp_one(struct interp *v);
 /* Recomputes `key`; `forget` also moves the generation. */
 void interp_key_update(struct interp *v, bool forget);
 
@@ -200,6 +225,8 @@ struct block *interp_find(struct interp *v);
 struct block *interp_block_alloc(struct interp *v, unsigned n);
 /* [start, start+size) was written: drops blocks that overlap it. */
 void interp_code_written(struct interp *v, uint64_t start, uint64_t size);
+/* The observer is going to keep code of this page. False: it must not. */
+bool interp_code_hold(struct interp *v, uint64_t page);
 bool interp_is_code(const struct interp_vm *vm, uint64_t phys);
 /* Tells all vCPUs but `from` (may be NULL), any thread. */
 void interp_broadcast(struct interp_vm *vm, const struct interp *from, uint64_t start,
@@ -223,5 +250,14 @@ struct block *interp_build(struct interp *v, const struct fetch *f, unsigned max
 
 /* Fills in fn, exec and the operand references. */
 void interp_select(const struct interp *v, const struct x86_insn *insn, struct op *op);
+
+/* ---- engine.c ---------------------------------------------------------- */
+
+/* A vCPU inside `size` bytes of its own, for another engine's operations. It is
+ * destroyed by engine_interp.vcpu_destroy. */
+int interp_vcpu_new(struct engine_vm *vm, unsigned index, const struct engine_ops *ops,
+                    const struct x86_env_ops *env, size_t size, struct interp **out,
+                    struct error **err);
+void interp_attend(struct interp *v);      /* any thread: look at the next boundary */
 
 #endif

@@ -276,7 +276,7 @@ static bool halted(struct interp *v)
 }
 
 /* Between instructions. False: leave run() with *why. */
-static bool boundary(struct interp *v, enum engine_exit *why)
+bool interp_boundary(struct interp *v, enum engine_exit *why)
 {
     struct x86_events *ev = &v->cpu.s.ev;
     bool alive = true;
@@ -310,7 +310,7 @@ static bool boundary(struct interp *v, enum engine_exit *why)
 }
 
 /* An instruction raised: it counts as executed. False on a triple fault. */
-static bool unwound(struct interp *v)
+bool interp_unwound(struct interp *v)
 {
     if (v->hf_live)
         flags_out(v);
@@ -322,18 +322,45 @@ static bool unwound(struct interp *v)
     return x86_exception_deliver(&v->cpu);
 }
 
+void interp_step(struct interp *v)
+{
+    code_segment_update(v);
+    if (unlikely(x86_step_watch(&v->cpu)))
+        run_watched(v);
+    else
+        run_blocks(v);
+}
+
+void interp_one(struct interp *v)
+{
+    v->fuel = 1;
+    code_segment_update(v);
+    run_blocks(v);
+}
+
 static enum engine_exit loop(struct interp *v)
 {
     enum engine_exit why;
 
-    while (boundary(v, &why)) {
-        code_segment_update(v);
-        if (unlikely(x86_step_watch(&v->cpu)))
-            run_watched(v);
-        else
-            run_blocks(v);
-    }
+    while (interp_boundary(v, &why))
+        interp_step(v);
     return why;
+}
+
+bool interp_run_enter(struct interp *v)
+{
+    if (fault_thread_init(NULL) < 0)
+        return false;
+    v->at = NULL;
+    atomic_store(&v->running, true);
+    interp_attend(v);                              /* nothing from before is lost */
+    return true;
+}
+
+void interp_run_leave(struct interp *v)
+{
+    atomic_store(&v->running, false);
+    COUNT(&v->vcpu.counters, exits);
 }
 
 enum engine_exit interp_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
@@ -341,24 +368,16 @@ enum engine_exit interp_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
     struct interp *v = interp_of(vcpu);
     enum engine_exit why;
 
-    if (fault_thread_init(NULL) < 0)
+    if (!interp_run_enter(v))
         return ENGINE_FAILED;
     v->fuel = max_instructions && max_instructions < INT64_MAX ? (int64_t)max_instructions
                                                                : INT64_MAX;
     v->counted = (uint64_t)v->fuel;
-    v->at = NULL;
-    atomic_store(&v->running, true);
-    atomic_store(&v->attention, true);             /* nothing from before is lost */
-    if (setjmp(v->cpu.unwind)) {
-        if (!unwound(v)) {
-            why = ENGINE_SHUTDOWN;
-            goto out;
-        }
-    }
-    why = loop(v);
-out:
-    atomic_store(&v->running, false);
+    if (setjmp(v->cpu.unwind) && !interp_unwound(v))
+        why = ENGINE_SHUTDOWN;
+    else
+        why = loop(v);
     count(v);
-    COUNT(&v->vcpu.counters, exits);
+    interp_run_leave(v);
     return why;
 }
