@@ -40,7 +40,8 @@ enum gate_reason {
     GATE_QUIT = 16,          /* vCPU threads end */
 };
 
-enum { MACHINE_DEVICES_MAX = 32 };
+/* A local APIC per CPU may be among them. */
+enum { MACHINE_DEVICES_MAX = 320 };
 
 struct machine_vcpu {
     struct machine *machine;
@@ -125,8 +126,9 @@ int vcpus_reset(struct machine *m, const struct x86_state *start, struct error *
 void machine_end(struct machine *m, enum machine_end end, int status, unsigned vcpu);
 /* For device_env.power; opaque is the machine. */
 void machine_power(void *opaque, enum power_event event, int status);
-/* Takes ownership. */
+/* Takes ownership; reset comes in the order of adding. */
 void machine_add_device(struct machine *m, struct device *dev);
+void machine_reset_devices(struct machine *m);
 
 /* glue.c: guest_opaque is the machine. */
 extern const struct guest_ops machine_guest_ops;

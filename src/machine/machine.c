@@ -181,6 +181,18 @@ void machine_add_device(struct machine *m, struct device *dev)
     m->device[m->devices++] = dev;
 }
 
+void machine_reset_devices(struct machine *m)
+{
+    struct device *all[MACHINE_DEVICES_MAX * 2];
+    size_t n = machine_devices(m, all, ARRAY_SIZE(all));
+
+    BUG_ON(n > ARRAY_SIZE(all));
+    machine_lock(m);
+    for (size_t i = 0; i < n; i++)
+        device_reset(all[i]);
+    machine_unlock(m);
+}
+
 /* ---- ends and resets --------------------------------------------------- */
 
 static void finish(struct machine *m, enum machine_end end, int status, unsigned vcpu)

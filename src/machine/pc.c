@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pc.c - a PC: memory, interrupt controllers, devices, firmware's traces.
+ *
+ * There is no firmware. What it would have left for an operating system - the
+ * ACPI tables, the BIOS data area, the memory map - is written here at every
+ * reset, and the boot image after it.
+ */
+#include "machine/impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/byteorder.h"
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "boot/acpi.h"
+#include "boot/boot.h"
+#include "irqchip/intc.h"
+#include "machine/pc_devices.h"
+#include "machine/pc_map.h"
+#include "memory/memory.h"
+
+struct pc {
+    struct pc_ram ram[PC_RAM_RANGES];
+    unsigned rams;
+    struct e820_map map;
+    struct device *com1;
+};
+
+/* ---- memory ------------------------------------------------------------ */
+
+static int map_memory(struct machine *m, struct pc *pc, struct error **err)
+{
+    int rc = 0;
+
+    pc->rams = pc_ram_layout(m->config.memory_bytes, pc->ram);
+    pc_e820(m->config.memory_bytes, &pc->map);
+    for (unsigned i = 0; i < pc->rams && !rc; i++)
+        rc = memory_map_ram(m->memory, pc->ram[i].name, gpa(pc->ram[i].base), pc->ram[i].offset,
+                            pc->ram[i].size_bytes, 0, err);
+    if (rc)
+        return rc;
+    if (!memory_map_block(m->memory, "firmware", gpa(PC_ROM), PC_ROM_BYTES, MEMORY_READONLY,
+                          err).p)
+        return -ENOMEM;
+    return 0;
+}
+
+/* RAM as after power-on, and given back to the host. */
+static void clear_memory(struct machine *m, const struct pc *pc)
+{
+    for (unsigned i = 0; i < pc->rams; i++) {
+        const struct pc_ram *r = &pc->ram[i];
+
+        if (fallocate(memory_fd(m->memory), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      (off_t)r->offset, (off_t)r->size_bytes) == 0)
+            memory_written(m->memory, gpa(r->base), r->size_bytes);
+        else
+            memory_fill(m->memory, gpa(r->base), 0, r->size_bytes);
+    }
+}
+
+/* ---- interrupts -------------------------------------------------------- */
+
+static void twin_line_set(void *opaque, unsigned gsi, bool level)
+{
+    struct machine *m = opaque;
+
+    m->vm->irqchip->set_line(m->vm, gsi, level);
+}
+
+static struct irq_line gsi_line(struct machine *m, unsigned gsi)
+{
+    if (m->intc)
+        return intc_gsi(m->intc, gsi);
+    return (struct irq_line){.set = twin_line_set, .opaque = m, .n = gsi};
+}
+
+/* Either our own controllers or the engine's twins of them. */
+static int make_irqchip(struct machine *m, const struct device_env *env, struct error **err)
+{
+    struct intc_config cfg = {
+        .cpus = m->cpus, .cpu = &machine_intc_cpu_ops, .cpu_opaque = m,
+        .x2apic = x86_feature(&m->model->features, X86_FEATURE_X2APIC),
+        .phys_bits = m->model->phys_bits, .elcr = 1 << PC_SCI,
+    };
+    struct device *twin[MACHINE_DEVICES_MAX];
+    int n;
+
+    if (!m->vm->irqchip) {
+        m->intc = intc_new(env, &cfg, err);
+        return m->intc ? 0 : -EIO;
+    }
+    n = m->vm->irqchip->devices(m->vm, env, twin, ARRAY_SIZE(twin), err);
+    for (int i = 0; i < n; i++)
+        machine_add_device(m, twin[i]);
+    return n < 0 ? n : 0;
+}
+
+/* ---- firmware's traces ------------------------------------------------- */
+
+/* The BIOS data area: addresses of serial ports, EBDA segment, KiB of base
+ * memory. */
+static void put_bios_data(struct machine *m)
+{
+    uint8_t bda[0x100] = {0};
+
+    put_le16(bda + 0x00, PC_COM1);
+    put_le16(bda + 0x0e, PC_EBDA >> 4);
+    put_le16(bda + 0x13, PC_EBDA >> 10);
+    memory_write(m->memory, gpa(0x400), bda, sizeof bda);
+}
+
+static int put_acpi_tables(struct machine *m, struct error **err)
+{
+    struct acpi_config cfg = {
+        .cpus = m->cpus, .lapic_base = INTC_LAPIC_BASE, .ioapic_base = INTC_IOAPIC_BASE,
+        /* The timer is on pin 2 (irqchip/intc.h); the SCI is a level, active high. */
+        .override = {{PC_IRQ_TIMER, 2, 0}, {PC_SCI, PC_SCI, 0xd}}, .overrides = 2,
+    };
+    uint8_t *tables = calloc(1, PC_ROM_BYTES);
+
+    if (!tables)
+        return error_set(err, ENOMEM, "cannot make the ACPI tables: out of memory");
+    pc_devices_acpi(m, &cfg);
+    acpi_build(&cfg, tables, PC_ROM_BYTES, gpa(PC_ROM));
+    memory_write(m->memory, gpa(PC_ROM), tables, PC_ROM_BYTES);
+    free(tables);
+    return 0;
+}
+
+/* ---- machine_ops ------------------------------------------------------- */
+
+static void pc_defaults(struct machine_config *cfg)
+{
+    cfg->debug_exit_port = PC_DEBUG_EXIT;
+}
+
+static int pc_build(struct machine *m, struct error **err)
+{
+    const struct machine_config *cfg = &m->config;
+    struct device_env env = {
+        .memory = m->memory, .bus = m->bus, .clock = m->clock, .loop = m->loop, .log = m->log,
+        .power = {machine_power, m},
+    };
+    struct pc_wiring wiring = {.machine = m, .env = &env, .gsi = gsi_line};
+    struct pc *pc = calloc(1, sizeof *pc);
+    int rc;
+
+    if (!pc)
+        return error_set(err, ENOMEM, "cannot make a PC: out of memory");
+    m->board = pc;
+    rc = boot_image_open(&m->image, cfg->kernel, cfg->initrd, cfg->modules, cfg->append, err);
+    if (!rc)
+        rc = map_memory(m, pc, err);
+    if (rc)
+        return rc;
+    machine_lock(m);
+    rc = make_irqchip(m, &env, err);
+    if (!rc)
+        rc = pc_devices_make(&wiring, err);
+    machine_unlock(m);
+    pc->com1 = wiring.com1;
+    return rc;
+}
+
+static int pc_reset(struct machine *m, struct error **err)
+{
+    const struct pc *pc = m->board;
+    struct boot_target target = {.memory = m->memory, .map = &pc->map, .rsdp = gpa(PC_ROM),
+                                 .log = m->log};
+    struct x86_state start = {0};
+    int rc;
+
+    machine_reset_devices(m);
+    clear_memory(m, pc);
+    put_bios_data(m);
+    rc = put_acpi_tables(m, err);
+    if (!rc)
+        rc = boot_load(&m->image, &target, &start, err);
+    return rc ? rc : vcpus_reset(m, &start, err);
+}
+
+static void pc_serial_input(struct machine *m, const uint8_t *data, size_t len)
+{
+    const struct pc *pc = m->board;
+
+    uart16550_input(pc->com1, data, len);
+}
+
+static size_t pc_serial_room(struct machine *m)
+{
+    const struct pc *pc = m->board;
+
+    return uart16550_room(pc->com1);
+}
+
+static void pc_describe(struct machine *m, struct strbuf *out)
+{
+    const struct pc *pc = m->board;
+
+    for (unsigned i = 0; i < pc->map.count; i++)
+        strbuf_addf(out, "%012llx-%012llx  %s\n", (unsigned long long)pc->map.entry[i].base,
+                    (unsigned long long)(pc->map.entry[i].base + pc->map.entry[i].size_bytes),
+                    pc->map.entry[i].type == E820_RAM ? "RAM" : "reserved");
+}
+
+static void pc_destroy(struct machine *m)
+{
+    free(m->board);
+}
+
+const struct machine_ops machine_pc = {
+    .name = "pc",
+    .summary = "a PC with ISA devices, ACPI and no firmware",
+    .defaults = pc_defaults,
+    .build = pc_build,
+    .reset = pc_reset,
+    .serial_input = pc_serial_input,
+    .serial_room = pc_serial_room,
+    .destroy = pc_destroy,
+    .describe = pc_describe,
+};

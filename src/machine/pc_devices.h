@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pc_devices.h - the devices of a PC, their addresses and their interrupts.
+ *
+ * Addresses are those of every PC since the AT; where one is ours to choose it
+ * is QEMU's, so that guests written for it feel at home.
+ */
+#ifndef RING3_MACHINE_PC_DEVICES_H
+#define RING3_MACHINE_PC_DEVICES_H
+
+#include "machine/impl.h"
+
+struct acpi_config;
+
+enum {
+    PC_COM1 = 0x3f8, PC_RTC = 0x70, PC_I8042 = 0x60, PC_PM = 0x600, PC_RESET = 0xcf9,
+    PC_RESET_VALUE = 0x06, PC_DEBUG_EXIT = 0xf4, PC_DEBUGCON = 0xe9, PC_POST = 0x80,
+    PC_PVPANIC = 0x505,
+};
+enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9,
+       PC_IRQ_MOUSE = 12 };
+
+struct pc_wiring {
+    struct machine *machine;
+    const struct device_env *env;
+    struct irq_line (*gsi)(struct machine *m, unsigned gsi);
+    struct device *com1;           /* out */
+};
+
+/* Makes every device but the interrupt controllers and gives it to the machine
+ * (machine_add_device), in the order in which they are reset. */
+int pc_devices_make(struct pc_wiring *w, struct error **err);
+
+/* What the ACPI tables say about this hardware. */
+void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi);
+
+#endif

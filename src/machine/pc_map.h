@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pc_map.h - where memory is in a PC.
+ *
+ *   0           - 640 KiB    RAM; the last KiB is the extended BIOS data area
+ *   640 KiB     - 896 KiB    nothing (video memory and option ROMs in a PC)
+ *   896 KiB     - 1 MiB      firmware: read-only, holds the ACPI tables
+ *   1 MiB       - 3 GiB      RAM
+ *   3 GiB       - 4 GiB      the hole: IOAPIC, local APIC, other devices
+ *   4 GiB       -            the rest of RAM
+ *
+ * RAM is one backing whose offsets are addresses up to the hole; what lies
+ * under the video hole stays unused and therefore costs nothing.
+ */
+#ifndef RING3_MACHINE_PC_MAP_H
+#define RING3_MACHINE_PC_MAP_H
+
+#include "base/types.h"
+#include "boot/e820.h"
+
+#define PC_EBDA        0x9fc00ull
+#define PC_LOW_END     0xa0000ull
+#define PC_ROM         0xe0000ull
+#define PC_EXTENDED    0x100000ull
+#define PC_HOLE        0xc0000000ull
+#define PC_HIGH        0x100000000ull
+#define PC_ROM_BYTES   (PC_EXTENDED - PC_ROM)
+
+enum { PC_RAM_RANGES = 3 };
+
+struct pc_ram {
+    const char *name;
+    uint64_t base, offset, size_bytes;     /* offset: in the RAM backing */
+};
+
+/* `ram_bytes` is at least 1 MiB. Returns how many ranges there are. */
+unsigned pc_ram_layout(uint64_t ram_bytes, struct pc_ram out[PC_RAM_RANGES]);
+void pc_e820(uint64_t ram_bytes, struct e820_map *map);
+
+#endif
