@@ -46,15 +46,25 @@ struct lapic_state {          /* SDM vol. 3 ch. 10 */
 };
 
 struct i8254_channel_state {
-    uint32_t count;           /* reload value, 0x10000 for 0 */
+    uint32_t count;           /* last count written, 0x10000 for 0; 0 = none yet */
     uint16_t latched_count;
     uint8_t count_latched, status_latched, status;
     uint8_t read_state, write_state, write_latch, rw_mode, mode, bcd, gate;
     uint64_t load_time_ns;    /* clock time when counting started */
+    /* What an in-kernel twin cannot say; zero means: counting from `count`. */
+    uint64_t reload_time_ns;  /* modes 2, 3: when `count` takes over from `loaded` */
+    uint64_t held_ticks;      /* counted so far, while `held` by the gate */
+    uint32_t loaded;          /* what counting started from; 0 = `count` */
+    bool held;
+    bool waiting;             /* no count, or no trigger, since the control word */
+    bool start_low;           /* mode 3: loaded at the start of the low half */
+    bool null_count;          /* `count` not yet in the counting element */
 };
 struct i8254_state {
     struct i8254_channel_state channel[3];
     bool speaker_on;
+    bool irq_level;           /* what channel 0 last drove */
+    uint64_t irq_due_ns;      /* clock time of its next rising edge; 0 = none */
 };
 
 extern const struct state_desc i8259_pair_state_desc, ioapic_state_desc, lapic_state_desc,

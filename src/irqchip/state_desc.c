@@ -71,6 +71,13 @@ static const struct state_field i8254_channel_fields[] = {
     STATE_U8(struct i8254_channel_state, bcd),
     STATE_U8(struct i8254_channel_state, gate),
     STATE_U64(struct i8254_channel_state, load_time_ns),
+    STATE_U64(struct i8254_channel_state, reload_time_ns),
+    STATE_U64(struct i8254_channel_state, held_ticks),
+    STATE_U32(struct i8254_channel_state, loaded),
+    STATE_BOOL(struct i8254_channel_state, held),
+    STATE_BOOL(struct i8254_channel_state, waiting),
+    STATE_BOOL(struct i8254_channel_state, start_low),
+    STATE_BOOL(struct i8254_channel_state, null_count),
     STATE_END
 };
 static const struct state_desc i8254_channel_desc = {"i8254_channel", 1, i8254_channel_fields};
@@ -78,6 +85,8 @@ static const struct state_desc i8254_channel_desc = {"i8254_channel", 1, i8254_c
 static const struct state_field i8254_fields[] = {
     STATE_STRUCT_ARRAY(struct i8254_state, channel, &i8254_channel_desc),
     STATE_BOOL(struct i8254_state, speaker_on),
+    STATE_BOOL(struct i8254_state, irq_level),
+    STATE_U64(struct i8254_state, irq_due_ns),
     STATE_END
 };
 const struct state_desc i8254_state_desc = {"i8254", 1, i8254_fields};
