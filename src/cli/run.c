@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * run.c - `ring3 run`: from options to a machine, and from its end to a status.
+ *
+ * Nothing runs until everything is there: options checked, files opened,
+ * machine built. The user's terminal is touched last and given back first.
+ */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "cli/console.h"
+#include "cli/options.h"
+#include "cli/pump.h"
+#include "cli/terminal.h"
+#include "engine/engine.h"
+#include "machine/machine.h"
+#include "x86/cpuid.h"
+
+struct run_options {
+    const char *kernel, *initrd, *append;
+    struct option_list modules;
+    uint64_t memory_bytes, cpus, debug_exit_port;
+    const char *engine, *machine, *cpu, *irqchip;
+    const char *serial, *debugcon, *log, *trace;
+    bool no_reboot, test_device;
+};
+
+#define FIELD(name) offsetof(struct run_options, name)
+static const struct option options[] = {
+    {"kernel", "FILE", "boot this kernel: bzImage, ELF with a PVH entry, multiboot",
+     OPTION_STRING, FIELD(kernel)},
+    {"initrd", "FILE", "initial RAM disk for a Linux kernel", OPTION_STRING, FIELD(initrd)},
+    {"append", "TEXT", "command line of the kernel", OPTION_TEXT, FIELD(append)},
+    {"module", "FILE", "multiboot module; may be given more than once", OPTION_LIST,
+     FIELD(modules)},
+    {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
+     FIELD(memory_bytes)},
+    {"engine", "NAME", "what executes the guest: auto (the default), or a name;\n"
+                       "'list' shows them", OPTION_STRING, FIELD(engine)},
+    {"machine", "NAME", "which computer: pc; 'list' shows them", OPTION_STRING, FIELD(machine)},
+    {"cpu", "MODEL", "MODEL[,+feature][,-feature]; 'list' shows them", OPTION_STRING, FIELD(cpu)},
+    {"cpus", "N", "number of processors (default 1)", OPTION_NUMBER, FIELD(cpus), 1, 255},
+    {"irqchip", "user|kernel", "where KVM's interrupt controllers live (default kernel)",
+     OPTION_CHOICE, FIELD(irqchip)},
+    {"no-reboot", NULL, "end when the guest asks for a reset", OPTION_FLAG, FIELD(no_reboot)},
+    {"serial", "stdio|none|FILE", "first serial port (default stdio)", OPTION_STRING,
+     FIELD(serial)},
+    {"debugcon", "stdio|none|FILE", "debug console at port 0xE9 (default none)", OPTION_STRING,
+     FIELD(debugcon)},
+    {"debug-exit-port", "PORT", "where a guest writes its exit status (default 0xF4)",
+     OPTION_NUMBER, FIELD(debug_exit_port), 1, 0xffff},
+    {"test-device", NULL, "the test ports and memory of kvm-unit-tests", OPTION_FLAG,
+     FIELD(test_device)},
+    {"trace", "CATEGORIES", "log what happens: exits,device,irq,msr,cpuid,exception,\n"
+                            "memory,translate,boot,engine or all", OPTION_STRING, FIELD(trace)},
+    {"log", "FILE", "write warnings and traces there instead of to stderr", OPTION_STRING,
+     FIELD(log)},
+    {NULL},
+};
+#undef FIELD
+
+/* Where one stream of output goes. */
+struct sink {
+    const char *name;              /* for messages: "'FILE'", "standard output" */
+    int fd;                        /* -1: nowhere */
+    bool owned;
+    struct pump *pump;
+    struct run *run;
+};
+
+struct run {
+    struct run_options options;
+    struct sink out, log, debugcon;
+    struct log logger;
+    struct console *console;
+    _Atomic(struct machine *) machine;
+    /* The first output that failed: the guest's text is lost, so the run is. */
+    _Atomic(struct sink *) failed_sink;
+    _Atomic int failed_code;
+};
+
+/* ---- output ---- */
+
+/* In a pump's thread. */
+static void on_output_failed(void *opaque, int error)
+{
+    struct sink *s = opaque, *none = NULL;
+    struct run *run = s->run;
+
+    atomic_store(&run->failed_code, error);
+    atomic_compare_exchange_strong(&run->failed_sink, &none, s);
+    struct machine *m = atomic_load(&run->machine);
+    if (m)
+        machine_stop(m);
+}
+
+static void on_output_dropped(void *opaque)
+{
+    struct sink *s = opaque;
+
+    log_warn(&s->run->logger, "%s was not read for a while: some output of the guest is lost",
+             s->name);
+}
+
+static int sink_open(struct sink *s, const char *path, struct error **err)
+{
+    s->name = path;
+    s->owned = true;
+    s->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (s->fd < 0)
+        return error_set(err, errno, "cannot open '%s' for writing: %s", path, strerror(errno));
+    return 0;
+}
+
+static int sink_start(struct sink *s, struct error **err)
+{
+    bool guest_output = s != &s->run->log;
+    struct pump_events events = {.opaque = s};
+
+    if (s->fd < 0)
+        return 0;
+    if (guest_output) {
+        events.failed = on_output_failed;
+        events.dropped = on_output_dropped;
+    }
+    s->pump = pump_new(s->fd, &events, err);
+    return s->pump ? 0 : -EIO;
+}
+
+static void sink_close(struct sink *s)
+{
+    pump_free(s->pump);
+    s->pump = NULL;
+    if (s->owned && s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+}
+
+static void sink_write(void *opaque, const uint8_t *data, size_t len)
+{
+    pump_write(((struct sink *)opaque)->pump, data, len);
+}
+
+/* The log first: the others report to it. */
+static int open_sinks(struct run *run, struct error **err)
+{
+    const struct run_options *o = &run->options;
+    int r = 0;
+
+    if (o->log)
+        r = sink_open(&run->log, o->log, err);
+    if (r == 0 && strcmp(o->serial, "none") == 0)
+        run->out.fd = -1;
+    else if (r == 0 && strcmp(o->serial, "stdio") != 0)
+        r = sink_open(&run->out, o->serial, err);
+    if (r == 0 && strcmp(o->debugcon, "stdio") == 0)
+        run->debugcon.fd = STDOUT_FILENO;
+    else if (r == 0 && strcmp(o->debugcon, "none") != 0)
+        r = sink_open(&run->debugcon, o->debugcon, err);
+    if (r == 0)
+        r = sink_start(&run->log, err);
+    if (r == 0)
+        r = sink_start(&run->out, err);
+    if (r == 0)
+        r = sink_start(&run->debugcon, err);
+    if (r == 0)
+        run->logger.fd = pump_fd(run->log.pump);
+    return r;
+}
+
+/* ---- options ---- */
+
+static int unknown_name(const char *what, const char *word, const char *const *names,
+                        struct error **err)
+{
+    struct strbuf all = {0};
+    const char *close = str_closest(word, names);
+
+    for (size_t i = 0; names[i]; i++)
+        strbuf_addf(&all, "%s%s", i ? ", " : "", names[i]);
+    error_set(err, EINVAL, "there is no %s '%s'", what, word);
+    if (close)
+        error_hint(err, "did you mean '%s'?", close);
+    else
+        error_hint(err, "there are: %s", strbuf_text(&all));
+    strbuf_fini(&all);
+    return -EINVAL;
+}
+
+static int check_names(const struct run_options *o, struct error **err)
+{
+    enum { NAMES_MAX = 32 };
+    const char *names[NAMES_MAX] = {"auto"};
+    size_t n = 1;
+
+    for (const struct engine_ops *const *e = engine_all(); *e && n + 1 < NAMES_MAX; e++)
+        names[n++] = (*e)->name;
+    names[n] = NULL;
+    if (strcmp(o->engine, "auto") != 0 && !engine_find(o->engine))
+        return unknown_name("engine", o->engine, names, err);
+    n = 0;
+    for (const struct machine_ops *const *m = machine_all(); *m && n + 1 < NAMES_MAX; m++)
+        names[n++] = (*m)->name;
+    names[n] = NULL;
+    if (!machine_find(o->machine))
+        return unknown_name("machine", o->machine, names, err);
+    return 0;
+}
+
+static int check_options(struct run *run, struct error **err)
+{
+    const struct run_options *o = &run->options;
+    uint32_t mask = 0;
+
+    int r = check_names(o, err);
+    if (r < 0)
+        return r;
+    if (o->trace && log_parse_categories(o->trace, &mask, err) < 0)
+        return error_wrap(err, "--trace");
+    atomic_store(&run->logger.trace_mask, mask);
+    if (!o->kernel) {
+        error_set(err, EINVAL, "no kernel given");
+        error_hint(err, "use --kernel FILE");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void options_defaults(struct run_options *o)
+{
+    struct machine_config defaults;
+
+    machine_config_defaults(&defaults);
+    *o = (struct run_options){
+        .memory_bytes = defaults.memory_bytes, .cpus = defaults.cpus, .engine = defaults.engine,
+        .machine = defaults.machine, .irqchip = "kernel", .serial = "stdio", .debugcon = "none",
+    };
+}
+
+static struct machine_config machine_config(struct run *run)
+{
+    const struct run_options *o = &run->options;
+    struct machine_config c;
+
+    machine_config_defaults(&c);
+    c.machine = o->machine;
+    c.engine = o->engine;
+    c.cpu = o->cpu;
+    c.kernel = o->kernel;
+    c.initrd = o->initrd;
+    c.append = o->append;
+    c.modules = o->modules.item;
+    c.memory_bytes = o->memory_bytes;
+    c.cpus = (unsigned)o->cpus;
+    c.no_reboot = o->no_reboot;
+    c.test_device = o->test_device;
+    c.no_irqchip = strcmp(o->irqchip, "user") == 0;
+    c.debug_exit_port = (uint16_t)o->debug_exit_port;
+    c.log = &run->logger;
+    if (run->out.pump)
+        c.serial = console_serial(run->console);
+    if (run->debugcon.pump)
+        c.debugcon = (struct machine_serial){sink_write, &run->debugcon};
+    return c;
+}
+
+/* --engine list and friends: 1 when that was asked for. */
+static bool print_lists(const struct run_options *o)
+{
+    bool printed = false;
+
+    if (strcmp(o->engine, "list") == 0) {
+        for (const struct engine_ops *const *e = engine_all(); *e; e++)
+            printf("%-10s %s\n", (*e)->name, (*e)->summary);
+        printed = true;
+    }
+    if (strcmp(o->machine, "list") == 0) {
+        for (const struct machine_ops *const *m = machine_all(); *m; m++)
+            printf("%-10s %s\n", (*m)->name, (*m)->summary);
+        printed = true;
+    }
+    if (o->cpu && strcmp(o->cpu, "list") == 0) {
+        struct strbuf text = {0};
+        x86_cpu_models_print(&text);
+        fputs(strbuf_text(&text), stdout);
+        strbuf_fini(&text);
+        printed = true;
+    }
+    return printed;
+}
+
+/* ---- the run ---- */
+
+static void stop_machine(void *opaque)
+{
+    machine_stop(opaque);
+}
+
+static const char *end_text(enum machine_end end)
+{
+    switch (end) {
+    case MACHINE_RESET:
+        return "the guest asked for a reset, and --no-reboot was given";
+    case MACHINE_TRIPLE_FAULT:
+        return "the guest's processor shut down (triple fault)";
+    case MACHINE_PANICKED:
+        return "the guest reported a panic";
+    default:
+        return NULL;
+    }
+}
+
+static int end_status(const struct machine_result *result)
+{
+    switch (result->end) {
+    case MACHINE_POWERED_OFF:
+        return CLI_OK;
+    case MACHINE_DEBUG_EXIT:
+        return result->status & 0xff;
+    case MACHINE_RESET:
+        return CLI_RESET;
+    case MACHINE_TRIPLE_FAULT:
+        return CLI_TRIPLE_FAULT;
+    case MACHINE_STOPPED:
+        return CLI_STOPPED;
+    case MACHINE_FAILED:
+        return CLI_HOST_FAILED;
+    case MACHINE_PANICKED:
+        return CLI_PANIC;
+    }
+    BUG("a machine ended in no way");
+}
+
+/* EINVAL means that we were asked for something that cannot be; everything
+ * else is about a file or the host. */
+static int start_status(const struct error *err)
+{
+    return err->code == EINVAL ? CLI_USAGE : CLI_CANNOT_START;
+}
+
+/* The terminal is the user's again and the log is drained. */
+static int tell_end(struct run *run, struct machine *m, struct machine_result *result)
+{
+    const char *text = end_text(result->end);
+
+    if (result->end == MACHINE_TRIPLE_FAULT) {
+        struct strbuf report = {0};
+        machine_fault_report(m, result->vcpu, &report);
+        fputs(strbuf_text(&report), stderr);
+        strbuf_fini(&report);
+    }
+    if (text)
+        fprintf(stderr, "ring3: %s\n", text);
+    if (result->end == MACHINE_FAILED)
+        return cli_fail(CLI_HOST_FAILED, &result->error);
+    return end_status(result);
+}
+
+static int run_machine(struct run *run, struct machine *m)
+{
+    struct machine_result result = {0};
+    struct error *err = NULL;
+    int status;
+
+    atomic_store(&run->machine, m);
+    terminal_on_stop(stop_machine, m);
+    int r = console_start(run->console, m, &err);
+    if (r == 0)
+        r = machine_run(m, &result, &err);
+    terminal_on_stop(NULL, NULL);
+    atomic_store(&run->machine, NULL);
+    console_stop(run->console);
+    sink_close(&run->debugcon);
+    sink_close(&run->out);
+    run->logger.fd = -1;
+    sink_close(&run->log);
+    if (r < 0)
+        status = cli_fail(CLI_CANNOT_START, &err);
+    else
+        status = tell_end(run, m, &result);
+    return status;
+}
+
+static int finish_status(struct run *run, int status)
+{
+    struct sink *failed = atomic_load(&run->failed_sink);
+    struct error *err = NULL;
+
+    if (!failed)
+        return status;
+    int code = atomic_load(&run->failed_code);
+    error_set(&err, code, "cannot write the guest's output to %s: %s", failed->name,
+              strerror(code));
+    return cli_fail(CLI_HOST_FAILED, &err);
+}
+
+static int start_and_run(struct run *run)
+{
+    bool uses_stdio = strcmp(run->options.serial, "stdio") == 0;
+    struct machine *m = NULL;
+    struct error *err = NULL;
+    int status = CLI_CANNOT_START;
+
+    if (open_sinks(run, &err) < 0) {
+        status = cli_fail(CLI_CANNOT_START, &err);
+        goto out;
+    }
+    bool shows_out = uses_stdio && isatty(STDOUT_FILENO);
+    const struct console_config cc = {
+        .in_fd = uses_stdio ? STDIN_FILENO : -1,
+        .out = run->out.pump,
+        .ui = shows_out ? run->out.pump : run->log.pump,
+    };
+    run->console = console_new(&cc);
+    struct machine_config config = machine_config(run);
+    if (machine_new(&config, &m, &err) < 0) {
+        status = start_status(err);
+        cli_fail(status, &err);
+        goto out;
+    }
+    status = finish_status(run, run_machine(run, m));
+out:
+    machine_free(m);
+    console_free(run->console);
+    sink_close(&run->debugcon);
+    sink_close(&run->out);
+    sink_close(&run->log);
+    return status;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct run run = {
+        .out = {.name = "standard output", .fd = STDOUT_FILENO, .run = &run},
+        .log = {.name = "standard error", .fd = STDERR_FILENO, .run = &run},
+        .debugcon = {.name = "standard output", .fd = -1, .run = &run},
+    };
+    struct error *err = NULL;
+    int status;
+
+    log_init(&run.logger, STDERR_FILENO);
+    options_defaults(&run.options);
+    int r = options_parse(options, &run.options, argc, argv, &err);
+    if (r == OPTIONS_HELP) {
+        cli_print_usage("run", options);
+        cli_print_statuses();
+        status = cli_finish_output();
+    } else if (r == 0 && print_lists(&run.options)) {
+        status = cli_finish_output();
+    } else if (r < 0 || check_options(&run, &err) < 0) {
+        status = cli_fail(CLI_USAGE, &err);
+    } else {
+        terminal_guard();
+        status = start_and_run(&run);
+    }
+    option_list_fini(&run.options.modules);
+    int signo = terminal_stop_signal();
+    if (signo)
+        terminal_die(signo);
+    return status;
+}
