@@ -75,7 +75,7 @@ static struct block *finish(struct interp *v, struct block *b, const struct fetc
     b->n = (uint16_t)n;
     b->bytes = (uint16_t)bytes;
     b->phys = f->phys;
-    b->mode = v->key & 7;
+    b->mode = v->key & INTERP_MODE_MASK;
     b->op[n] = (struct op){.fn = interp_fall_through, .off = (uint16_t)bytes,
                            .ea_mask = v->cpu.mode.code_bits == 64   ? UINT64_MAX
                                       : v->cpu.mode.code_bits == 32 ? UINT32_MAX

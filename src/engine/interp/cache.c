@@ -21,7 +21,7 @@
 #include "base/error.h"
 #include "engine/interp/chain.h"
 
-enum { GRANULE_SHIFT = 6, MODE_MASK = 7 };
+enum { GRANULE_SHIFT = 6 };
 
 /* ---- arena ------------------------------------------------------------- */
 
@@ -224,7 +224,7 @@ static unsigned part_in(const struct block *b, uint64_t page)
 
 static struct block **hash_slot(struct interp *v, uint64_t phys, unsigned mode)
 {
-    uint64_t h = (phys * 8 + mode) * 0x9e3779b97f4a7c15ull;
+    uint64_t h = (phys * 16 + mode) * 0x9e3779b97f4a7c15ull;
 
     return &v->hash[h >> (64 - INTERP_HASH_BITS)];
 }
@@ -491,7 +491,7 @@ struct block *interp_find(struct interp *v)
     f.phys = x86_fetch_page(cpu, gva(lin), &f.host).v | (lin & PAGE_OFFSET_MASK);
     if (f.host)
         f.host += lin & PAGE_OFFSET_MASK;
-    b = f.host ? lookup(v, f.phys, v->key & MODE_MASK) : NULL;
+    b = f.host ? lookup(v, f.phys, v->key & INTERP_MODE_MASK) : NULL;
     if (b && !second_page_matches(v, b, lin)) {
         drop(v, b);
         interp_key_update(v, true);

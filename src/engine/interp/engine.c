@@ -114,7 +114,7 @@ static void interp_probe(struct engine_probe *out)
              ENGINE_SOFTWARE_INSN_PER_US);
 }
 
-static void interp_vm_destroy(struct engine_vm *vm)
+void interp_vm_destroy(struct engine_vm *vm)
 {
     struct interp_vm *m = vm_of(vm);
 
@@ -165,7 +165,7 @@ no_memory:
 
 /* ---- vCPU -------------------------------------------------------------- */
 
-static void interp_vcpu_destroy(struct engine_vcpu *vcpu)
+void interp_vcpu_destroy(struct engine_vcpu *vcpu)
 {
     struct interp *v = interp_of(vcpu);
 
@@ -232,12 +232,12 @@ void interp_attend(struct interp *v)
         v->observer->attend(v);
 }
 
-static void interp_kick(struct engine_vcpu *vcpu)
+void interp_kick(struct engine_vcpu *vcpu)
 {
     interp_attend(interp_of(vcpu));
 }
 
-static int interp_get_state(struct engine_vcpu *vcpu, struct x86_state *out)
+int interp_get_state(struct engine_vcpu *vcpu, struct x86_state *out)
 {
     struct interp *v = interp_of(vcpu);
     const struct engine_vm_config *cfg = &vcpu->vm->config;
@@ -248,7 +248,7 @@ static int interp_get_state(struct engine_vcpu *vcpu, struct x86_state *out)
     return 0;
 }
 
-static int interp_set_state(struct engine_vcpu *vcpu, const struct x86_state *in)
+int interp_set_state(struct engine_vcpu *vcpu, const struct x86_state *in)
 {
     struct interp *v = interp_of(vcpu);
     const struct engine_vm_config *cfg = &vcpu->vm->config;
@@ -265,13 +265,13 @@ static int interp_set_state(struct engine_vcpu *vcpu, const struct x86_state *in
 
 /* Pages were marked when they became writable; now they stop being so, each
  * vCPU for itself before it executes anything more. */
-static int interp_dirty_log(struct engine_vm *vm)
+int interp_dirty_log(struct engine_vm *vm)
 {
     interp_broadcast(vm_of(vm), NULL, INTERP_NO_PAGE, 0);
     return 0;
 }
 
-static unsigned interp_fault_chain(struct engine_vcpu *vcpu, struct x86_exception *out,
+unsigned interp_fault_chain(struct engine_vcpu *vcpu, struct x86_exception *out,
                                    uint64_t *rips, unsigned max)
 {
     const struct x86_cpu *cpu = &interp_of(vcpu)->cpu;

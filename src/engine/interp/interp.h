@@ -65,6 +65,7 @@ enum {
     INTERP_HASH_BITS = 15,
     INTERP_PAGE_HASH_BITS = 10,
     INTERP_INBOX = 32,
+    INTERP_MODE_MASK = 15,             /* of `key`: what decoding depends on */
     INTERP_CACHE_BYTES = 96 << 20,     /* address space; touched as it fills */
 };
 
@@ -253,11 +254,19 @@ void interp_select(const struct interp *v, const struct x86_insn *insn, struct o
 
 /* ---- engine.c ---------------------------------------------------------- */
 
-/* A vCPU inside `size` bytes of its own, for another engine's operations. It is
- * destroyed by engine_interp.vcpu_destroy. */
+/* A vCPU inside `size` bytes of its own, for another engine's operations. The
+ * operations that the translator takes over as they are follow. */
 int interp_vcpu_new(struct engine_vm *vm, unsigned index, const struct engine_ops *ops,
                     const struct x86_env_ops *env, size_t size, struct interp **out,
                     struct error **err);
+void interp_vm_destroy(struct engine_vm *vm);
+void interp_vcpu_destroy(struct engine_vcpu *vcpu);
+void interp_kick(struct engine_vcpu *vcpu);
+int interp_get_state(struct engine_vcpu *vcpu, struct x86_state *out);
+int interp_set_state(struct engine_vcpu *vcpu, const struct x86_state *in);
+int interp_dirty_log(struct engine_vm *vm);
+unsigned interp_fault_chain(struct engine_vcpu *vcpu, struct x86_exception *out, uint64_t *rips,
+                            unsigned max);
 void interp_attend(struct interp *v);      /* any thread: look at the next boundary */
 
 #endif

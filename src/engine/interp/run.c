@@ -193,7 +193,8 @@ void interp_key_update(struct interp *v, bool forget)
 
     if (forget)
         v->generation++;
-    v->key = v->generation << 8 | (uint64_t)m->cpl << 3 | (uint64_t)m->flat_data << 2 | bits;
+    v->key = v->generation << 8 | (uint64_t)m->cpl << 4 | (m->stack_bits != 16 ? 8u : 0u) |
+             (m->flat_data ? 4u : 0u) | bits;
 }
 
 /* Outside 64-bit mode a RIP means something else under another CS. */
