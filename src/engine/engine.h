@@ -159,7 +159,7 @@ struct engine_ops {
     void (*describe)(struct engine_vm *vm, struct strbuf *out);
 };
 
-extern const struct engine_ops engine_kvm, engine_interp;
+extern const struct engine_ops engine_kvm, engine_dbt, engine_interp;
 
 /* engines.c: the table, and the choice `auto` makes. */
 const struct engine_ops *const *engine_all(void);            /* NULL-terminated */

@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Best first. */
-static const struct engine_ops *const engines[] = {&engine_kvm, &engine_interp, NULL};
+static const struct engine_ops *const engines[] = {&engine_kvm, &engine_interp, &engine_dbt, NULL};
 
 const struct engine_ops *const *engine_all(void)
 {

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * cache.c - code memory, and which block is where.
+ *
+ * One memfd mapped twice: writable here, executable there, so that nothing is
+ * ever both at one address. Code is laid down from the bottom up; when the
+ * memory is full everything but the thunks is dropped at once, which is cheap
+ * because a working set is translated again in milliseconds.
+ *
+ * Blocks are found by guest address (hash), by host address (they lie in
+ * ascending order in one array) and by guest-physical page (for invalidation).
+ * A dropped block can no longer be entered: its checked entry and its body are
+ * overwritten with a jump to the dispatcher, so chains into it need no list.
+ */
+#include "engine/dbt/dbt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "base/bug.h"
+#include "base/error.h"
+
+enum { HASH_SIZE = 1 << 15, ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST };
+
+struct dbt_cache {
+    uint8_t *write, *exec;
+    size_t bytes, used, keep;
+    uint64_t generation;
+    struct dbt_block **block;               /* ascending host addresses */
+    size_t blocks, cap;
+    struct dbt_block *by_rip[HASH_SIZE], *by_page[HASH_SIZE];
+};
+
+static unsigned hash(uint64_t v)
+{
+    return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 49);
+}
+
+struct dbt_cache *dbt_cache_new(size_t bytes, struct error **err)
+{
+    struct dbt_cache *c = calloc(1, sizeof *c);
+    int fd = memfd_create("ring3-code", MFD_CLOEXEC);
+
+    BUG_ON(!c);
+    c->bytes = bytes;
+    c->write = c->exec = MAP_FAILED;
+    if (fd >= 0 && !ftruncate(fd, (off_t)bytes)) {
+        c->write = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        c->exec = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    }
+    if (c->write == MAP_FAILED || c->exec == MAP_FAILED) {
+        error_set(err, errno, "cannot map %zu MiB of code memory", bytes >> 20);
+        error_hint(err, "this host may forbid executable memory: use --engine interp");
+        dbt_cache_free(c);
+        c = NULL;
+    }
+    if (fd >= 0)
+        close(fd);
+    return c;
+}
+
+static void block_free(struct dbt_block *b)
+{
+    free(b->insn);
+    free(b->site);
+    free(b);
+}
+
+void dbt_cache_free(struct dbt_cache *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->blocks; i++)
+        block_free(c->block[i]);
+    if (c->write != MAP_FAILED)
+        munmap(c->write, c->bytes);
+    if (c->exec != MAP_FAILED)
+        munmap(c->exec, c->bytes);
+    free(c->block);
+    free(c);
+}
+
+bool dbt_cache_begin(struct dbt_cache *c, struct emit *e)
+{
+    if (c->bytes - c->used < ROOM_FOR_ONE_BLOCK)
+        return false;
+    e->start = e->p = c->write + c->used;
+    e->end = e->start + ROOM_FOR_ONE_BLOCK;
+    e->overflow = false;
+    return true;
+}
+
+uint8_t *dbt_cache_exec(const struct dbt_cache *c, const uint8_t *writable)
+{
+    return c->exec + (writable - c->write);
+}
+
+static void *copy_of(const void *data, size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+
+    BUG_ON(!p);
+    memcpy(p, data, bytes);
+    return p;
+}
+
+struct dbt_block *dbt_cache_commit(struct dbt_cache *c, const struct emit *e,
+                                   const struct dbt_block *proto)
+{
+    struct dbt_block *b, **slot;
+
+    c->used = align_up((size_t)(e->p - c->write), 16);
+    if (!proto)
+        return NULL;
+    b = copy_of(proto, sizeof *proto);
+    b->insn = copy_of(proto->insn, (proto->insns + 1u) * sizeof *proto->insn);
+    b->site = copy_of(proto->site, proto->sites * sizeof *proto->site);
+    b->host = dbt_cache_exec(c, e->start);
+    b->body = b->host + b->insn[0].host_offset;
+    b->host_bytes = (uint32_t)(e->p - e->start);
+    if (c->blocks == c->cap) {
+        c->cap = c->cap ? 2 * c->cap : 4096;
+        c->block = realloc(c->block, c->cap * sizeof *c->block);
+        BUG_ON(!c->block);
+    }
+    c->block[c->blocks++] = b;
+    slot = &c->by_rip[hash(b->rip)];
+    b->next_hash = *slot;
+    *slot = b;
+    slot = &c->by_page[hash(b->phys >> PAGE_SHIFT)];
+    b->next_page = *slot;
+    *slot = b;
+    return b;
+}
+
+void dbt_cache_keep(struct dbt_cache *c)
+{
+    c->keep = c->used;
+}
+
+void dbt_cache_reset(struct dbt_cache *c)
+{
+    for (size_t i = 0; i < c->blocks; i++)
+        block_free(c->block[i]);
+    c->blocks = 0;
+    c->generation++;
+    c->used = c->keep;
+    memset(c->by_rip, 0, sizeof c->by_rip);
+    memset(c->by_page, 0, sizeof c->by_page);
+}
+
+struct dbt_block *dbt_cache_find(struct dbt_cache *c, uint64_t rip, uint64_t phys, uint32_t mode)
+{
+    struct dbt_block *b = c->by_rip[hash(rip)];
+
+    while (b && (b->rip != rip || b->phys != phys || b->mode != mode || b->dropped))
+        b = b->next_hash;
+    return b;
+}
+
+bool dbt_cache_contains(const struct dbt_cache *c, uint64_t host_pc)
+{
+    return host_pc - (uint64_t)(uintptr_t)c->exec < c->used;
+}
+
+void dbt_cache_range(const struct dbt_cache *c, uintptr_t *start, uintptr_t *end)
+{
+    *start = (uintptr_t)c->exec;
+    *end = *start + c->bytes;
+}
+
+struct dbt_block *dbt_cache_at(struct dbt_cache *c, uint64_t host_pc)
+{
+    size_t lo = 0, hi = c->blocks;
+
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if ((uint64_t)(uintptr_t)c->block[mid]->host <= host_pc)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (!lo || host_pc > (uint64_t)(uintptr_t)c->block[lo - 1]->host + c->block[lo - 1]->host_bytes)
+        return NULL;
+    return c->block[lo - 1];
+}
+
+void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt_block *to)
+{
+    const uint8_t *body = c->write + (to->body - c->exec);
+    int32_t rel = (int32_t)(body - (site->jump + 4));
+
+    memcpy(site->jump, &rel, 4);
+}
+
+/* Whoever gets here leaves for the dispatcher. Chained jumps come to the body,
+ * the jump table to the entry; both lie before the first instruction's code.
+ * The exits' return addresses are not those of a site: the dispatcher then
+ * goes on at the block's guest address. */
+static void seal(struct dbt_cache *c, struct dbt_block *b)
+{
+    struct emit e = {.start = c->write + (b->host - c->exec)};
+
+    b->dropped = true;
+    e.p = e.start;
+    e.end = e.start + b->host_bytes;
+    emit_mov_ri(&e, H_R11, b->rip);
+    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+    e.p = e.start + b->insn[0].host_offset;
+    emit_mov_ri(&e, H_R11, b->rip);
+    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+}
+
+unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len)
+{
+    unsigned dropped = 0;
+
+    for (uint64_t page = phys >> PAGE_SHIFT; page <= (phys + len - 1) >> PAGE_SHIFT; page++) {
+        struct dbt_block **link = &c->by_page[hash(page)], *b;
+        while ((b = *link)) {
+            if (b->phys < phys + len && phys < b->phys + b->guest_bytes &&
+                b->phys >> PAGE_SHIFT == page) {
+                seal(c, b);
+                *link = b->next_page;
+                dropped++;
+            } else {
+                link = &b->next_page;
+            }
+        }
+    }
+    return dropped;
+}
+
+bool dbt_cache_page_has_code(const struct dbt_cache *c, uint64_t phys)
+{
+    const struct dbt_block *b = c->by_page[hash(phys >> PAGE_SHIFT)];
+
+    while (b && b->phys >> PAGE_SHIFT != phys >> PAGE_SHIFT)
+        b = b->next_page;
+    return b;
+}
+
+size_t dbt_cache_used(const struct dbt_cache *c)
+{
+    return c->used;
+}
+
+uint64_t dbt_cache_generation(const struct dbt_cache *c)
+{
+    return c->generation;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * dbt.h - inside the translator: conventions that its files share.
+ *
+ * THE SHAPE. Guest code is translated a block at a time into host code that
+ * runs in this ordinary process, both rings alike. Most instructions are the
+ * guest's own, re-encoded (reencode.h); a memory operand becomes an address
+ * translation through a flat table followed by the same instruction. What is
+ * rare is left to the interpreter, one instruction at a time, so nothing is
+ * ever unsupported.
+ *
+ * REGISTERS in translated code, at every guest instruction boundary:
+ *
+ *     host rax rdx rbx rbp rsi rdi r8 r12-r15   the guest's registers of that name
+ *     host r9, r10                              guest rsp, guest rcx
+ *     frame.gpr[9], [10], [11]                  guest r9, r10, r11
+ *     host rcx, r11                             scratch
+ *     host rsp                                  the frame (below)
+ *     host arithmetic flags                     the guest's
+ *     host vector and x87 registers             the guest's while frame.fpu_live
+ *     gs base                                   the read table
+ *
+ * rcx is scratch because JRCXZ is the one branch that leaves flags alone:
+ * every check is made of LEA, PEXT, MOV and JRCXZ, so the guest's flags are
+ * exact at every instruction without saving any.
+ *
+ * MEMORY. A table has an entry of 8 bytes per guest-virtual page of the whole
+ * 48-bit space: host page minus guest page, or 0. Entries are only ever made
+ * for guest RAM. There are two for each ring, read and write, reserved without
+ * memory and filled on demand. An access is
+ *
+ *     lea  ea, %r11
+ *     lea  size-1(%r11), %rcx ; pext cross_mask, %rcx, %rcx ; jrcxz slow
+ *     pext page_mask, %r11, %rcx ; mov table(,%rcx,8), %rcx ; jrcxz slow
+ *     op   (%r11,%rcx)
+ *
+ * ISOLATION. The index is masked to the table by PEXT, so whatever the guest
+ * computes selects an entry. 0 goes to the slow path. An addend moves a
+ * canonical guest address into guest RAM; the mask ignores bits 48-63, and an
+ * address that has other bits there than its canonical twin ends up outside
+ * the canonical range of the host, so that it faults: see docs. The
+ * crossing check keeps [r11, r11+size) within the page; guard pages surround RAM.
+ *
+ * THE FRAME lies directly below the write table of its ring: rsp + disp32 +
+ * rcx*8 is the table entry, which saves a register and a segment base. The
+ * host calls nothing on this stack but exit thunks; signals use their own.
+ *
+ * EXITS. Code leaves by `call *exit(%rsp)`: the return address says where.
+ * Thunks store all registers and flags into the frame and return to
+ * dbt_enter's caller, which acts and enters again, possibly in mid-block.
+ *
+ * Threads: everything here belongs to one vCPU's thread, except `go`.
+ */
+#ifndef RING3_ENGINE_DBT_DBT_H
+#define RING3_ENGINE_DBT_DBT_H
+
+#include "engine/dbt/emit.h"
+#include "engine/engine.h"
+#include "x86/cpu.h"
+#include "x86/decode.h"
+
+enum dbt_exit {
+    DBT_EXIT_SLOW,       /* a memory access missed its table or crosses a page */
+    DBT_EXIT_INTERP,     /* the interpreter does this instruction */
+    DBT_EXIT_CHAIN,      /* a direct jump not yet linked */
+    DBT_EXIT_LOOKUP,     /* target in r11: not in the jump table, or a request is waiting */
+    DBT_EXIT_FPU,        /* guest vector state is wanted in the host's registers */
+    DBT_EXIT_FAULT,      /* the host faulted in translated code */
+    DBT_EXITS
+};
+
+/* Which bits of a target select its jump table entry: the low ones, and some of
+ * the page number, so that equal offsets in neighbouring pages do not collide. */
+#define DBT_JUMP_MASK 0xf1ffull
+enum { DBT_JUMP_BITS = 13, DBT_JUMPS = 1 << DBT_JUMP_BITS };
+enum { DBT_CROSS_SIZES = 7 };   /* 2, 4, ... 128 bytes */
+
+/* What translated code reads and writes through rsp. The first 128 bytes have
+ * short displacements. */
+struct dbt_frame {
+    uint64_t page_mask;                     /* bits 12-47 */
+    uint64_t low_mask;                      /* bits 0-11 */
+    uint64_t cross_mask[DBT_CROSS_SIZES];
+    uint64_t jump_mask;
+    uint64_t go;                            /* 0: somebody wants the dispatcher */
+    uint64_t fpu_live;
+    uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
+    uint64_t tmp;                           /* within one guest instruction */
+    uint64_t gpr[X86_GPR_COUNT];
+    uint64_t rflags;                        /* arithmetic flags when outside */
+    uint64_t exit_kind;
+    uint64_t exit_pc;                       /* return address in translated code */
+    uint64_t target;                        /* r11 at the exit */
+    uint64_t entry;                         /* where dbt_enter goes */
+    uint64_t host_rsp;
+    uint64_t seg_base[X86_SEG_COUNT];
+    uint64_t jump[DBT_JUMPS];               /* checked entries, by masked target address */
+};
+
+/* A place in a block where the code may be left: found by return address. */
+struct dbt_site {
+    uint32_t host_offset;                   /* of the return address, from block start */
+    uint16_t insn;
+    uint8_t kind;                           /* enum dbt_exit */
+    uint8_t size;                           /* SLOW: bytes accessed, and how */
+    bool write;
+    uint64_t target;                        /* CHAIN: guest address */
+    uint8_t *jump;                          /* CHAIN: the rel32 to patch (writable mapping) */
+};
+
+struct dbt_insn {
+    uint32_t host_offset;                   /* first host byte */
+    uint16_t guest_offset;
+    bool fpu;                               /* may touch vector or x87 state */
+};
+
+struct dbt_block {
+    uint64_t rip, phys;
+    uint32_t mode;                          /* DBT_MODE_* */
+    uint32_t host_bytes;
+    uint8_t *host;                          /* executable mapping: checked entry */
+    uint8_t *body;                          /* past the check */
+    uint16_t insns, sites, guest_bytes;
+    bool dropped;
+    bool uses_fpu;                          /* may be entered in mid-block only with fpu_live */
+    struct dbt_insn *insn;                  /* insns + 1: the last is the end */
+    struct dbt_site *site;
+    struct dbt_block *next_hash, *next_page;
+};
+
+struct dbt_cache;
+struct dbt_tables;
+
+/* ---- cache.c: code memory and the blocks in it -------------------------- */
+
+struct dbt_cache *dbt_cache_new(size_t bytes, struct error **err);
+void dbt_cache_free(struct dbt_cache *c);
+/* Room at the end of the used part; NULL when the cache is full. */
+bool dbt_cache_begin(struct dbt_cache *c, struct emit *e);
+struct dbt_block *dbt_cache_commit(struct dbt_cache *c, const struct emit *e,
+                                   const struct dbt_block *proto);
+uint8_t *dbt_cache_exec(const struct dbt_cache *c, const uint8_t *writable);
+void dbt_cache_reset(struct dbt_cache *c);            /* drops everything but the thunks */
+void dbt_cache_keep(struct dbt_cache *c);             /* what is there now survives resets */
+struct dbt_block *dbt_cache_find(struct dbt_cache *c, uint64_t rip, uint64_t phys,
+                                 uint32_t mode);
+struct dbt_block *dbt_cache_at(struct dbt_cache *c, uint64_t host_pc);
+bool dbt_cache_contains(const struct dbt_cache *c, uint64_t host_pc);
+void dbt_cache_range(const struct dbt_cache *c, uintptr_t *start, uintptr_t *end);
+/* Drops blocks that overlap [phys, phys+len); returns how many. */
+unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len);
+bool dbt_cache_page_has_code(const struct dbt_cache *c, uint64_t phys);
+void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt_block *to);
+size_t dbt_cache_used(const struct dbt_cache *c);
+/* Moves with every reset: blocks and sites found before are gone. */
+uint64_t dbt_cache_generation(const struct dbt_cache *c);
+
+/* ---- tables.c: address tables ------------------------------------------- */
+
+/* dbt_block.mode: what besides the bytes decides the translation. */
+enum { DBT_MODE_BITS = 0xff, DBT_MODE_VEX = 0x100 };   /* code size; VEX and EVEX allowed */
+
+enum dbt_ring { DBT_RING_KERNEL, DBT_RING_USER, DBT_RINGS };
+
+struct dbt_tables *dbt_tables_new(struct error **err);
+void dbt_tables_free(struct dbt_tables *t);
+struct dbt_frame *dbt_tables_frame(struct dbt_tables *t, enum dbt_ring ring);
+void *dbt_tables_read_base(struct dbt_tables *t, enum dbt_ring ring);
+/* Displacement from the frame to entry 0 of its write table. */
+int32_t dbt_tables_write_disp(void);
+void dbt_tables_fill(struct dbt_tables *t, enum dbt_ring ring, gva_t page, uintptr_t addend,
+                     bool read, bool write, bool global);
+void dbt_tables_flush(struct dbt_tables *t, bool global_too);
+void dbt_tables_flush_page(struct dbt_tables *t, gva_t page);
+/* Takes write permission from every entry that leads to this host page. */
+void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page);
+
+/* ---- thunks.c: entering and leaving -------------------------------------- */
+
+struct dbt_thunks {
+    void (*enter)(struct dbt_frame *f);     /* to f->entry; returns with f->exit_* set */
+    uint64_t exit[DBT_EXITS];
+    uint64_t jump_miss;                     /* what an empty jump table entry holds */
+    uint64_t fault_resume;
+};
+bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out);
+
+/* ---- translate.c ---------------------------------------------------------- */
+
+/* DBT_MIN_BODY: room to seal a dropped block (cache.c). */
+enum { DBT_MIN_BODY = 24, DBT_MAX_INSNS = 48, DBT_MAX_SITES = 160, DBT_MAX_HOST = 12288 };
+
+/* Cold code that a JRCXZ goes to; JRCXZ reaches 127 bytes, so pending stubs are
+ * put down in islands before the oldest gets out of reach. */
+enum dbt_stub_kind { DBT_STUB_EXIT, DBT_STUB_CROSS, DBT_STUB_POLL };
+enum { DBT_MAX_STUBS = 8 };
+struct dbt_stub {
+    uint8_t *from;                          /* the JRCXZ's displacement byte */
+    uint8_t *back;                          /* CROSS: where to go on */
+    uint64_t target;                        /* POLL: guest address to go on at */
+    uint8_t kind, exit;
+    uint8_t size;
+    bool write;
+    uint16_t insn;
+};
+
+struct dbt_translation {
+    struct emit e;
+    uint64_t rip;                           /* guest-virtual address of the block */
+    uint64_t phys;
+    uint32_t mode;
+    unsigned code_bits;
+    const uint8_t *code;                    /* guest bytes, up to the end of the page */
+    size_t code_bytes;
+    struct dbt_insn insn[DBT_MAX_INSNS + 1];
+    struct dbt_site site[DBT_MAX_SITES];
+    unsigned insns, sites;
+    struct dbt_stub stub[DBT_MAX_STUBS];
+    unsigned stubs;
+    bool fpu_checked;
+    const struct x86_cpu *cpu;
+};
+
+/* Translates the block at t->rip into t->e. False: not even one instruction
+ * (the caller interprets), or out of room (e.overflow). */
+bool dbt_translate(struct dbt_translation *t);
+
+#endif

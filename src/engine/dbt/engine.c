@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * engine.c - engine_dbt: the translator as an engine.
+ *
+ * A VM is the interpreter's VM; a vCPU is an interpreting vCPU (vcpu.h) with a
+ * code cache, address tables and two frames. What the interpreter tells its
+ * observer keeps them true.
+ */
+#include "engine/dbt/vcpu.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "engine/dbt/translate.h"
+#include "x86/cpuid.h"
+#include "x86/cpuid_features.h"
+
+enum { CACHE_BYTES = 64 << 20 };
+
+/* ---- what the interpreter tells us ------------------------------------------ */
+
+static void attend(struct interp *v)
+{
+    struct dbt_vcpu *d = dbt_of(v);
+
+    for (unsigned i = 0; i < DBT_RINGS; i++)
+        __atomic_store_n(&d->frame[i]->go, 0, __ATOMIC_SEQ_CST);
+}
+
+static bool written(struct interp *v, uint64_t start, uint64_t last)
+{
+    struct dbt_vcpu *d = dbt_of(v);
+    unsigned n = dbt_cache_drop(d->cache, start, last - start + 1);
+
+    counter_add(&v->vcpu.counters, COUNTER_blocks_dropped, n);
+    return dbt_cache_page_has_code(d->cache, start);
+}
+
+static void protect(struct interp *v, uint64_t page)
+{
+    struct dbt_vcpu *d = dbt_of(v);
+    hva_t host = memory_host(v->vm->vm.config.memory, gpa(page), PAGE_SIZE, false);
+
+    if (host.p)
+        dbt_tables_protect(d->tables, (uintptr_t)host.p);
+}
+
+static void protect_all(struct interp *v)
+{
+    dbt_tables_flush(dbt_of(v)->tables, true);
+}
+
+static void flushed(struct interp *v)
+{
+    struct dbt_vcpu *d = dbt_of(v);
+
+    d->forget = true;           /* the block that led here may still be running */
+}
+
+static const struct interp_observer observer = {
+    .attend = attend,
+    .written = written,
+    .protect = protect,
+    .protect_all = protect_all,
+    .flushed = flushed,
+};
+
+static void tlb_flushed(void *env, const gva_t *lin, bool global)
+{
+    struct dbt_vcpu *d = dbt_of(env);
+
+    interp_env_ops.tlb_flushed(env, lin, global);
+    if (lin)
+        dbt_tables_flush_page(d->tables, *lin);
+    else
+        dbt_tables_flush(d->tables, true);
+    dbt_jumps_flush(d, DBT_RING_KERNEL);
+    dbt_jumps_flush(d, DBT_RING_USER);
+}
+
+/* ---- vCPU ------------------------------------------------------------------- */
+
+static void dbt_vcpu_destroy(struct engine_vcpu *vcpu)
+{
+    struct dbt_vcpu *d = (struct dbt_vcpu *)vcpu;
+
+    if (!vcpu)
+        return;
+    d->interp.observer = NULL;
+    dbt_cache_free(d->cache);
+    dbt_tables_free(d->tables);
+    free(d->t);
+    interp_vcpu_destroy(vcpu);
+}
+
+static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
+{
+    f->page_mask = 0x0000fffffffff000;
+    f->low_mask = PAGE_OFFSET_MASK;
+    for (unsigned i = 0; i < DBT_CROSS_SIZES; i++)
+        f->cross_mask[i] = PAGE_OFFSET_MASK & ~((2ull << i) - 1);
+    f->jump_mask = DBT_JUMP_MASK;
+    for (unsigned i = 0; i < DBT_EXITS; i++)
+        f->exit[i] = d->thunks.exit[i];
+}
+
+/* The XCR0 components of the host that we move: not PKRU, which is ours. */
+static uint64_t host_components(void)
+{
+    uint32_t lo, hi;
+
+    __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return lo & (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX | X86_XCR0_AVX512);
+}
+
+static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
+                           struct error **err)
+{
+    struct x86_env_ops env = interp_env_ops;
+    struct interp *v;
+    struct dbt_vcpu *d;
+    int r;
+
+    env.tlb_flushed = tlb_flushed;
+    r = interp_vcpu_new(vm, index, &engine_dbt, &interp_env_ops, sizeof *d, &v, err);
+    if (r < 0)
+        return r;
+    d = dbt_of(v);
+    d->env_ops = env;
+    d->fpu_components = host_components();
+    d->t = calloc(1, sizeof *d->t);
+    d->cache = dbt_cache_new(CACHE_BYTES, err);
+    d->tables = d->cache ? dbt_tables_new(err) : NULL;
+    if (!d->t || !d->tables || !dbt_thunks_make(d->cache, &d->thunks)) {
+        dbt_vcpu_destroy(&v->vcpu);
+        return err && *err ? -(*err)->code : error_set(err, ENOMEM, "out of memory");
+    }
+    for (unsigned i = 0; i < DBT_RINGS; i++) {
+        d->frame[i] = dbt_tables_frame(d->tables, i);
+        frame_init(d, d->frame[i]);
+        d->jumped[i] = DBT_JUMPED_MAX + 1;
+        dbt_jumps_flush(d, i);
+    }
+    v->cpu.ops = &d->env_ops;
+    v->observer = &observer;
+    *out = &v->vcpu;
+    return 0;
+}
+
+static int dbt_vm_create(const struct engine_vm_config *cfg, struct engine_vm **out,
+                         struct error **err)
+{
+    int r = engine_interp.vm_create(cfg, out, err);
+
+    if (r == 0)
+        (*out)->ops = &engine_dbt;
+    return r;
+}
+
+/* ---- what this host allows ---------------------------------------------------- */
+
+static bool host_has_bmi2(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 8;
+}
+
+static bool host_has_fsgsbase(void)
+{
+    /* AT_HWCAP2 bit 1: the kernel lets user space use WRGSBASE. */
+    return getauxval(AT_HWCAP2) & 2;
+}
+
+static void dbt_probe(struct engine_probe *out)
+{
+    out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG;
+    out->exit_us = 0.2;
+    if (!host_has_bmi2() || !host_has_fsgsbase()) {
+        out->status = ENGINE_ABSENT;
+        snprintf(out->reason, sizeof out->reason, "the translator needs a host with %s",
+                 host_has_bmi2() ? "FSGSBASE" : "BMI2");
+        return;
+    }
+    out->status = ENGINE_GOOD;
+    out->insn_per_us = 1000;
+    snprintf(out->reason, sizeof out->reason, "dynamic binary translator, no privileges needed");
+}
+
+/* SMAP would need a table for each value of AC. */
+static void dbt_features(struct x86_features *out)
+{
+    x86_features_software(out);
+    out->w[X86_FEATURE_SMAP / 64] &= ~(1ull << X86_FEATURE_SMAP % 64);
+}
+
+static void dbt_describe(struct engine_vm *vm, struct strbuf *out)
+{
+    static const char *const name[DBT_EXITS] = {"slow", "interp", "chain", "lookup", "fpu",
+                                                "fault"};
+    const struct interp_vm *m = (const struct interp_vm *)vm;
+
+    for (unsigned i = 0; i < vm->config.cpus; i++) {
+        const struct dbt_vcpu *d = (const struct dbt_vcpu *)m->vcpu[i];
+
+        strbuf_addf(out, "vcpu %u: %zu KiB of code, %llu table fills, %llu interpreted\n", i,
+                    dbt_cache_used(d->cache) >> 10, (unsigned long long)d->fills,
+                    (unsigned long long)d->interpreted);
+        for (unsigned e = 0; e < DBT_EXITS; e++)
+            strbuf_addf(out, "  exit %-8s %llu\n", name[e], (unsigned long long)d->exits[e]);
+    }
+}
+
+const struct engine_ops engine_dbt = {
+    .name = "dbt",
+    .summary = "our own translator: near-native speed, no KVM needed",
+    .probe = dbt_probe,
+    .features = dbt_features,
+    .vm_create = dbt_vm_create,
+    .vm_destroy = interp_vm_destroy,
+    .vcpu_create = dbt_vcpu_create,
+    .vcpu_destroy = dbt_vcpu_destroy,
+    .run = dbt_run,
+    .kick = interp_kick,
+    .get_state = interp_get_state,
+    .set_state = interp_set_state,
+    .dirty_log = interp_dirty_log,
+    .fault_chain = interp_fault_chain,
+    .describe = dbt_describe,
+};

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * reencode.h - the same instruction with other general registers and with its
+ * memory operand somewhere else.
+ *
+ * Guest and host share the instruction set, so most instructions are copied:
+ * legacy, VEX and EVEX encodings alike are taken apart, the fields that name
+ * general registers are mapped, the memory operand is replaced by one host
+ * operand without displacement, and prefixes that only made sense for the
+ * guest (segments, address size) are dropped. Vector, mask, x87 and immediate
+ * fields are left as they are.
+ */
+#ifndef RING3_ENGINE_DBT_REENCODE_H
+#define RING3_ENGINE_DBT_REENCODE_H
+
+#include "engine/dbt/emit.h"
+#include "x86/decode.h"
+
+struct reencode {
+    uint8_t host[X86_GPR_COUNT];   /* guest register -> host register for this instruction */
+    uint32_t implied;              /* guest registers that have been put where the
+                                      encoding implies them */
+    struct host_mem mem;           /* used when the instruction has a memory operand; disp 0 */
+};
+
+/* False when the instruction cannot be expressed on the host: a high-byte
+ * register beside one that needs REX, an encoding that 64-bit mode lacks, a
+ * vector-index operand, a high-byte register that is not where it was. */
+bool dbt_reencode(struct emit *e, const struct x86_insn *insn, const struct reencode *how);
+
+/* VEX or EVEX encoding. */
+bool dbt_is_vex(const struct x86_insn *insn);
+
+#endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * run.c - the dispatcher: from one piece of translated code to the next.
+ *
+ * The outer loop is the interpreter's (boundary(), exceptions); where the mode
+ * allows, it enters translated code and handles its exits until something
+ * wants the boundary again.
+ *
+ * This file and cache.c, tables.c and fpu.c run while the guest's vector state
+ * is in the host's registers, so they are compiled for general registers only.
+ * Whatever calls out of the room parks it first.
+ */
+#include "engine/dbt/vcpu.h"
+
+#include "base/bug.h"
+#include "engine/dbt/translate.h"
+
+/* ---- what can be translated ------------------------------------------------ */
+
+/* 64-bit code, and 32-bit code with flat segments. */
+static bool translatable(const struct x86_cpu *cpu)
+{
+    const struct x86_mode *m = &cpu->mode;
+
+    if (m->align_check)
+        return false;
+    if (m->code_bits == 64)
+        return true;
+    return m->code_bits == 32 && m->stack_bits == 32 && m->protected_mode && m->flat_data &&
+           cpu->s.seg[X86_CS].base == 0 && cpu->s.seg[X86_CS].limit == UINT32_MAX;
+}
+
+static enum dbt_ring ring_now(const struct dbt_vcpu *d)
+{
+    return d->interp.cpu.mode.cpl == 3 ? DBT_RING_USER : DBT_RING_KERNEL;
+}
+
+/* ---- the jump table ---------------------------------------------------------- */
+
+void dbt_jumps_flush(struct dbt_vcpu *d, enum dbt_ring ring)
+{
+    struct dbt_frame *f = d->frame[ring];
+
+    if (d->jumped[ring] > DBT_JUMPED_MAX) {
+        for (unsigned i = 0; i < DBT_JUMPS; i++)
+            f->jump[i] = d->thunks.jump_miss;
+    } else {
+        for (unsigned i = 0; i < d->jumped[ring]; i++)
+            f->jump[d->jump_index[ring][i]] = d->thunks.jump_miss;
+    }
+    d->jumped[ring] = 0;
+}
+
+static void jumps_flush_all(struct dbt_vcpu *d)
+{
+    dbt_jumps_flush(d, DBT_RING_KERNEL);
+    dbt_jumps_flush(d, DBT_RING_USER);
+}
+
+static void jump_remember(struct dbt_vcpu *d, enum dbt_ring ring, const struct dbt_block *b)
+{
+    uint16_t i = (uint16_t)((b->rip & 0x1ff) | (b->rip >> 3 & 0x1e00));
+    struct dbt_frame *f = d->frame[ring];
+
+    if (f->jump[i] == d->thunks.jump_miss && d->jumped[ring] <= DBT_JUMPED_MAX) {
+        if (d->jumped[ring] < DBT_JUMPED_MAX)
+            d->jump_index[ring][d->jumped[ring]] = i;
+        d->jumped[ring]++;
+    }
+    f->jump[i] = (uint64_t)(uintptr_t)b->host;
+}
+
+/* ---- finding and making blocks ------------------------------------------------ */
+
+static uint32_t mode_key(const struct dbt_vcpu *d)
+{
+    const struct x86_state *s = &d->interp.cpu.s;
+    bool vex = (s->cr4 & X86_CR4_OSXSAVE) &&
+               (s->xcr0 & d->fpu_components) == d->fpu_components;
+
+    return d->interp.cpu.mode.code_bits | (vex ? DBT_MODE_VEX : 0);
+}
+
+static void forget_all(struct dbt_vcpu *d)
+{
+    dbt_cache_reset(d->cache);
+    jumps_flush_all(d);
+    d->forget = false;
+}
+
+static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint8_t *code)
+{
+    struct dbt_translation *t = d->t;
+    struct dbt_block proto = {.rip = d->interp.cpu.s.rip, .phys = phys, .mode = mode_key(d)};
+
+    /* From now on nobody stores to the page unseen. */
+    if (!interp_code_hold(&d->interp, phys & PAGE_MASK))
+        return NULL;
+    if (!dbt_cache_begin(d->cache, &t->e)) {
+        forget_all(d);
+        BUG_ON(!dbt_cache_begin(d->cache, &t->e));
+    }
+    t->cpu = &d->interp.cpu;
+    t->rip = proto.rip;
+    t->mode = proto.mode;
+    t->code_bits = proto.mode & DBT_MODE_BITS;
+    t->code = code;
+    t->code_bytes = PAGE_SIZE - (phys & PAGE_OFFSET_MASK);
+    BUG_ON(!dbt_translate(t));
+    proto.insns = (uint16_t)t->insns;
+    proto.sites = (uint16_t)t->sites;
+    proto.guest_bytes = t->insn[t->insns].guest_offset;
+    proto.uses_fpu = t->fpu_checked;
+    proto.insn = t->insn;
+    proto.site = t->site;
+    COUNT(&d->interp.vcpu.counters, blocks_made);
+    return dbt_cache_commit(d->cache, &t->e, &proto);
+}
+
+/* Where the code at s.rip is. The usual case calls nothing outside this room,
+ * so that vector state may stay live. */
+static const uint8_t *fetch(struct dbt_vcpu *d, uint64_t *phys)
+{
+    struct x86_cpu *cpu = &d->interp.cpu;
+    uint64_t rip = cpu->s.rip;
+    const uint8_t *host = x86_tlb_hit(cpu, gva(rip), 1, X86_EXEC);
+
+    if (likely(host)) {
+        *phys = x86_tlb_at(cpu, gva(rip))->phys | (rip & PAGE_OFFSET_MASK);
+        return host;
+    }
+    dbt_fpu_park(d);
+    if (cpu->mode.code_bits == 64 && !x86_canonical(cpu, rip))
+        x86_gp0(cpu);
+    *phys = x86_fetch_page(cpu, gva(rip), &host).v | (rip & PAGE_OFFSET_MASK);
+    return host ? host + (rip & PAGE_OFFSET_MASK) : NULL;
+}
+
+/* The block at s.rip; NULL: interpret. Raises what fetching raises. */
+static struct dbt_block *find(struct dbt_vcpu *d)
+{
+    uint64_t phys;
+    const uint8_t *code = fetch(d, &phys);
+    struct dbt_block *b;
+
+    if (!code)
+        return NULL;
+    b = dbt_cache_find(d->cache, d->interp.cpu.s.rip, phys, mode_key(d));
+    if (b)
+        return b;
+    dbt_fpu_park(d);
+    return translate(d, phys, code);
+}
+
+/* ---- in and out ------------------------------------------------------------- */
+
+static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
+{
+    const struct x86_state *s = &d->interp.cpu.s;
+
+    for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+        f->gpr[i] = s->gpr[i];
+    f->rflags = (s->rflags & X86_FLAGS_ARITH) | X86_FLAG_1 | X86_FLAG_IF;
+    f->seg_base[X86_FS] = s->seg[X86_FS].base;
+    f->seg_base[X86_GS] = s->seg[X86_GS].base;
+}
+
+static void state_out(struct dbt_vcpu *d, const struct dbt_frame *f)
+{
+    struct x86_state *s = &d->interp.cpu.s;
+
+    for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+        s->gpr[i] = f->gpr[i];
+    s->rflags = (s->rflags & ~(uint64_t)X86_FLAGS_ARITH) | (f->rflags & X86_FLAGS_ARITH);
+}
+
+static void gs_base_set(struct dbt_vcpu *d, enum dbt_ring ring)
+{
+    uint64_t base = (uint64_t)(uintptr_t)dbt_tables_read_base(d->tables, ring);
+
+    if (d->gs_base == base)
+        return;
+    __asm__ volatile("wrgsbase %0" : : "r"(base));
+    d->gs_base = base;
+}
+
+/* Runs translated code at `entry` until it leaves; registers are then back in
+ * cpu.s, except RIP, which depends on the exit. */
+static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
+{
+    enum dbt_ring ring = ring_now(d);
+    struct dbt_frame *f = d->frame[ring];
+
+    gs_base_set(d, ring);
+    state_in(d, f);
+    f->entry = (uint64_t)(uintptr_t)entry;
+    d->entered++;
+    d->thunks.enter(f);
+    state_out(d, f);
+    d->exits[f->exit_kind]++;
+    return f;
+}
+
+/* ---- exits ------------------------------------------------------------------- */
+
+/* What to do next: enter at `entry`, or (NULL) look up s.rip after the boundary. */
+struct next {
+    const uint8_t *entry;
+    bool boundary;
+};
+
+static const struct next LOOK_UP = {NULL, false}, BOUNDARY = {NULL, true};
+
+static struct next resume(struct dbt_vcpu *d, const struct dbt_block *b, unsigned insn)
+{
+    if (b->uses_fpu && d->fpu != DBT_FPU_LIVE)
+        return LOOK_UP;                     /* a new block checks again */
+    return (struct next){b->host + b->insn[insn].host_offset, false};
+}
+
+/* Executes the instruction at s.rip in the interpreter. */
+static void interpret_one(struct dbt_vcpu *d, bool fpu)
+{
+    d->interpreted++;
+    if (fpu)
+        dbt_fpu_sync(d);
+    else
+        dbt_fpu_park(d);
+    interp_one(&d->interp);
+}
+
+static bool quiet(const struct dbt_vcpu *d)
+{
+    return !atomic_load_explicit(&d->interp.attention, memory_order_relaxed) &&
+           d->interp.cpu.s.ev.mp_state == X86_MP_RUNNABLE && !x86_step_watch(&d->interp.cpu) &&
+           !d->interp.cpu.halted_by_shutdown;
+}
+
+/* After instruction `insn` of `b` was interpreted: on with the block if it is
+ * still the code at s.rip. */
+static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn,
+                                      uint64_t key)
+{
+    if (!quiet(d) || d->interp.key != key)
+        return BOUNDARY;
+    if (b->dropped || insn + 1u >= b->insns ||
+        d->interp.cpu.s.rip != b->rip + b->insn[insn + 1].guest_offset)
+        return LOOK_UP;
+    return resume(d, b, insn + 1);
+}
+
+static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn)
+{
+    uint64_t key = d->interp.key;
+
+    d->interp.cpu.s.rip = b->rip + b->insn[insn].guest_offset;
+    interpret_one(d, b->insn[insn].fpu);
+    return after_interpreting(d, b, insn, key);
+}
+
+/* An access missed: fill its table entry and try again, or interpret it. */
+static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const struct dbt_site *site,
+                             uint64_t address)
+{
+    struct x86_cpu *cpu = &d->interp.cpu;
+    gva_t page = gva(address & PAGE_MASK);
+    const struct x86_tlb_entry *e;
+    uint8_t *host;
+
+    cpu->s.rip = b->rip + b->insn[site->insn].guest_offset;
+    if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE)
+        return exit_interp(d, b, site->insn);
+    dbt_fpu_park(d);
+    host = x86_host_ptr(cpu, gva(address), site->size, site->write ? X86_WRITE : X86_READ);
+    if (!host)
+        return exit_interp(d, b, site->insn);
+    e = x86_tlb_at(cpu, page);
+    host -= address & PAGE_OFFSET_MASK;
+    d->fills++;
+    dbt_tables_fill(d->tables, ring_now(d), page, (uintptr_t)host - page.v,
+                    e->read == page.v || !site->write, e->write == page.v, false);
+    return resume(d, b, site->insn);
+}
+
+static struct next exit_fpu(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn)
+{
+    const struct x86_state *s = &d->interp.cpu.s;
+
+    /* Only the plain case; the interpreter knows the rest. */
+    if ((s->cr0 & (X86_CR0_EM | X86_CR0_TS)) || !(s->cr0 & X86_CR0_NE) ||
+        !(s->cr4 & X86_CR4_OSFXSR) || !(s->cr4 & X86_CR4_OSXMMEXCPT))
+        return exit_interp(d, b, insn);
+    dbt_fpu_load(d);
+    return resume(d, b, insn);
+}
+
+static unsigned insn_at(const struct dbt_block *b, uint64_t pc)
+{
+    uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)b->host);
+    unsigned i = b->insns;
+
+    while (i > 1 && b->insn[i - 1].host_offset > offset)
+        i--;
+    return i - 1;
+}
+
+static struct dbt_site *site_at(struct dbt_block *b, uint64_t pc)
+{
+    uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)b->host);
+
+    for (unsigned i = 0; i < b->sites; i++) {
+        if (b->site[i].host_offset == offset)
+            return &b->site[i];
+    }
+    return NULL;
+}
+
+static struct next exit_chain(struct dbt_vcpu *d, struct dbt_site *site)
+{
+    uint64_t generation = dbt_cache_generation(d->cache);
+    struct dbt_block *to;
+
+    d->interp.cpu.s.rip = site->target;
+    if (!quiet(d))
+        return BOUNDARY;
+    to = find(d);
+    if (!to)
+        return BOUNDARY;
+    /* Translating may have emptied the cache, the site with it. */
+    if (dbt_cache_generation(d->cache) == generation)
+        dbt_cache_link(d->cache, site, to);
+    return (struct next){to->body, false};
+}
+
+static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f)
+{
+    uint64_t pc = f->exit_kind == DBT_EXIT_FAULT ? d->guard.pc : f->exit_pc;
+    struct dbt_block *b;
+    struct dbt_site *site;
+
+    if (f->exit_kind == DBT_EXIT_LOOKUP) {
+        d->interp.cpu.s.rip = f->target;
+        return quiet(d) ? LOOK_UP : BOUNDARY;
+    }
+    b = dbt_cache_at(d->cache, pc);
+    BUG_ON(!b);
+    if (f->exit_kind == DBT_EXIT_FAULT)
+        return exit_interp(d, b, insn_at(b, pc));
+    site = site_at(b, pc);
+    BUG_ON(!site);
+    switch (f->exit_kind) {
+    case DBT_EXIT_SLOW: return exit_slow(d, b, site, f->target);
+    case DBT_EXIT_INTERP: return exit_interp(d, b, site->insn);
+    case DBT_EXIT_CHAIN: return exit_chain(d, site);
+    default: return exit_fpu(d, b, site->insn);
+    }
+}
+
+/* ---- the loop ---------------------------------------------------------------- */
+
+/* The block at s.rip, remembered for indirect jumps. */
+static const uint8_t *look_up(struct dbt_vcpu *d)
+{
+    struct dbt_block *b = find(d);
+    enum dbt_ring ring = ring_now(d);
+
+    if (!b)
+        return NULL;
+    if (d->ring_mode[ring] != b->mode) {
+        dbt_jumps_flush(d, ring);
+        d->ring_mode[ring] = b->mode;
+    }
+    jump_remember(d, ring, b);
+    return b->body;
+}
+
+/* Translated code until the boundary is wanted. */
+static void run_translated(struct dbt_vcpu *d)
+{
+    struct next next = LOOK_UP;
+
+    if (d->forget)
+        forget_all(d);
+    while (!next.boundary) {
+        if (!next.entry && !translatable(&d->interp.cpu))
+            return;
+        if (!next.entry)
+            next.entry = look_up(d);
+        if (!next.entry) {
+            interpret_one(d, true);
+            return;
+        }
+        next = left(d, enter(d, next.entry));
+    }
+}
+
+/* `go` is set before attention is looked at, so a kick is never lost. */
+static void arm(struct dbt_vcpu *d)
+{
+    d->frame[DBT_RING_KERNEL]->go = 1;
+    d->frame[DBT_RING_USER]->go = 1;
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+static enum engine_exit loop(struct dbt_vcpu *d)
+{
+    struct interp *v = &d->interp;
+    enum engine_exit why;
+
+    for (;;) {
+        arm(d);
+        dbt_fpu_park(d);
+        v->fuel = INT64_MAX / 2;
+        if (!interp_boundary(v, &why))
+            return why;
+        if (x86_step_watch(&v->cpu) || !translatable(&v->cpu)) {
+            dbt_fpu_sync(d);
+            interp_step(v);
+        } else {
+            run_translated(d);
+        }
+    }
+}
+
+enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
+{
+    struct dbt_vcpu *d = (struct dbt_vcpu *)vcpu;
+    struct interp *v = &d->interp;
+    enum engine_exit why;
+
+    if (max_instructions) {
+        dbt_fpu_sync(d);
+        return interp_run(vcpu, max_instructions);
+    }
+    if (!interp_run_enter(v))
+        return ENGINE_FAILED;
+    d->gs_base = 0;
+    d->guard.resume = d->thunks.fault_resume;
+    dbt_cache_range(d->cache, &d->guard.code_start, &d->guard.code_end);
+    fault_guard_push(&d->guard);
+    if (setjmp(v->cpu.unwind)) {
+        dbt_fpu_park(d);
+        if (!interp_unwound(v)) {
+            why = ENGINE_SHUTDOWN;
+            goto out;
+        }
+    }
+    why = loop(d);
+out:
+    dbt_fpu_sync(d);
+    fault_guard_pop(&d->guard);
+    interp_run_leave(v);
+    return why;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * thunks.c - the way into translated code and the ways out, generated once.
+ *
+ * Entering saves the host's callee-saved registers on the C stack, loads the
+ * guest's registers and flags from the frame and jumps. Leaving does the
+ * reverse. In between the C stack pointer waits in frame.host_rsp.
+ */
+#include "engine/dbt/translate.h"
+
+/* POPFQ from the frame must not switch on TF, AC or DF; only these are the guest's. */
+static void push_flags_from_frame(struct emit *e)
+{
+    emit_rm(e, 0xff, false, 6, h_frame(offsetof(struct dbt_frame, rflags)));   /* push */
+    e8(e, 0x9d);                                                              /* popfq */
+}
+
+static const uint8_t saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
+
+static void push(struct emit *e, unsigned reg)
+{
+    if (reg > 7)
+        e8(e, 0x41);
+    e8(e, (uint8_t)(0x50 | (reg & 7)));
+}
+
+static void pop(struct emit *e, unsigned reg)
+{
+    if (reg > 7)
+        e8(e, 0x41);
+    e8(e, (uint8_t)(0x58 | (reg & 7)));
+}
+
+static void make_enter(struct emit *e)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
+        push(e, saved[i]);
+    emit_store(e, h_base(H_RDI, offsetof(struct dbt_frame, host_rsp)), H_RSP);
+    emit_mov_rr(e, H_RSP, H_RDI);
+    push_flags_from_frame(e);
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (dbt_home[g] != H_NONE)
+            emit_load(e, dbt_home[g], dbt_slot(g));
+    }
+    emit_jmp_mem(e, h_frame(offsetof(struct dbt_frame, entry)));
+}
+
+/* The return address is on the stack; rsp is 8 below the frame. */
+static void make_leave(struct emit *e)
+{
+    e8(e, 0x9c);                                                              /* pushfq */
+    emit_rm(e, 0x8f, false, 0, h_frame(offsetof(struct dbt_frame, rflags)));   /* pop */
+    emit_store(e, h_frame(offsetof(struct dbt_frame, target)), H_R11);
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (dbt_home[g] != H_NONE)
+            emit_store(e, dbt_slot(g), dbt_home[g]);
+    }
+    emit_load(e, H_RSP, h_frame(offsetof(struct dbt_frame, host_rsp)));
+    for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
+        pop(e, saved[i]);
+    e8(e, 0xc3);
+}
+
+static uint64_t here(struct dbt_cache *c, const struct emit *e)
+{
+    return (uint64_t)(uintptr_t)dbt_cache_exec(c, e->p);
+}
+
+bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out)
+{
+    struct emit e;
+    const uint8_t *leave;
+
+    if (!dbt_cache_begin(c, &e))
+        return false;
+    out->enter = (void (*)(struct dbt_frame *))(uintptr_t)here(c, &e);
+    make_enter(&e);
+    leave = e.p;
+    make_leave(&e);
+    for (unsigned i = 0; i < DBT_EXITS; i++) {
+        out->exit[i] = here(c, &e);
+        emit_rm(&e, 0x8f, false, 0, h_frame(offsetof(struct dbt_frame, exit_pc)));   /* pop */
+        emit_store_imm(&e, h_frame(offsetof(struct dbt_frame, exit_kind)), (int32_t)i);
+        emit_jmp(&e, leave);
+    }
+    out->jump_miss = here(c, &e);
+    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+    out->fault_resume = here(c, &e);
+    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_FAULT));
+    if (e.overflow)
+        return false;
+    dbt_cache_commit(c, &e, NULL);
+    dbt_cache_keep(c);
+    return true;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * translate.c - a block of guest code becomes a block of host code.
+ *
+ * A block starts anywhere and ends at a branch, at an instruction the
+ * interpreter has to finish the block with, at the end of the page, or when it
+ * is long enough. At every instruction boundary the registers are where dbt.h
+ * says, so that any instruction may be left for the dispatcher and entered
+ * again.
+ */
+#include "engine/dbt/translate.h"
+
+#include <errno.h>
+#include "base/bug.h"
+#include "x86/cpuid.h"
+
+const uint8_t dbt_home[X86_GPR_COUNT] = {
+    [X86_RAX] = H_RAX, [X86_RCX] = H_R10, [X86_RDX] = H_RDX, [X86_RBX] = H_RBX,
+    [X86_RSP] = H_R9,  [X86_RBP] = H_RBP, [X86_RSI] = H_RSI, [X86_RDI] = H_RDI,
+    [X86_R8] = H_R8,   [X86_R9] = H_NONE, [X86_R10] = H_NONE, [X86_R11] = H_NONE,
+    [X86_R12] = H_R12, [X86_R13] = H_R13, [X86_R14] = H_R14, [X86_R15] = H_R15,
+};
+
+/* ---- sites and stubs ---------------------------------------------------- */
+
+static void site_add(struct dbt_translation *t, enum dbt_exit exit, unsigned insn,
+                     uint64_t target)
+{
+    if (t->sites == DBT_MAX_SITES) {
+        t->e.overflow = true;
+        return;
+    }
+    t->site[t->sites++] = (struct dbt_site){
+        .host_offset = (uint32_t)(t->e.p - t->e.start), .insn = (uint16_t)insn,
+        .kind = (uint8_t)exit, .target = target};
+}
+
+static void exit_for(struct dbt_translation *t, enum dbt_exit exit, unsigned insn)
+{
+    emit_call_mem(&t->e, h_frame(offsetof(struct dbt_frame, exit) + 8 * (unsigned)exit));
+    site_add(t, exit, insn, 0);
+}
+
+static void exit_for_stub(struct dbt_translation *t, const struct dbt_stub *s)
+{
+    exit_for(t, s->exit, s->insn);
+    if (t->e.overflow)
+        return;
+    t->site[t->sites - 1].size = s->size;
+    t->site[t->sites - 1].write = s->write;
+}
+
+struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit)
+{
+    exit_for(t, exit, t->insns);
+    return t->e.overflow ? NULL : &t->site[t->sites - 1];
+}
+
+struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kind,
+                               enum dbt_exit exit)
+{
+    struct dbt_stub *s;
+
+    if (t->stubs == DBT_MAX_STUBS)
+        dbt_stubs_flush(t);
+    s = &t->stub[t->stubs++];
+    *s = (struct dbt_stub){.from = emit_jrcxz(&t->e), .kind = (uint8_t)kind,
+                           .exit = (uint8_t)exit, .insn = (uint16_t)t->insns};
+    s->back = t->e.p;
+    return s;
+}
+
+/* Upper bounds of what stub_put() emits. */
+static unsigned stub_bytes(const struct dbt_stub *s)
+{
+    switch (s->kind) {
+    case DBT_STUB_CROSS: return 7 + 2 + 7 + 5;
+    case DBT_STUB_POLL: return 10 + 7;
+    default: return 7;
+    }
+}
+
+static void stub_put(struct dbt_translation *t, const struct dbt_stub *s)
+{
+    struct emit *e = &t->e;
+    uint8_t *fine;
+
+    emit_patch8(e, s->from);
+    switch (s->kind) {
+    case DBT_STUB_CROSS:        /* the check also catches the very start of a page */
+        emit_pext(e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, low_mask)));
+        fine = emit_jrcxz(e);
+        exit_for_stub(t, s);
+        emit_patch8(e, fine);
+        emit_jmp(e, s->back);
+        break;
+    case DBT_STUB_POLL:
+        emit_mov_ri(e, H_R11, s->target);
+        exit_for_stub(t, s);
+        break;
+    default:
+        exit_for_stub(t, s);
+        break;
+    }
+}
+
+static void stubs_put(struct dbt_translation *t)
+{
+    for (unsigned i = 0; i < t->stubs; i++)
+        stub_put(t, &t->stub[i]);
+    t->stubs = 0;
+}
+
+void dbt_stubs_flush(struct dbt_translation *t)
+{
+    uint8_t *over;
+
+    if (!t->stubs)
+        return;
+    over = emit_jmp(&t->e, NULL);
+    stubs_put(t);
+    emit_patch32(&t->e, over);
+}
+
+void dbt_reach(struct dbt_translation *t, unsigned bytes)
+{
+    unsigned before = 5;        /* the jump over the island */
+
+    for (unsigned i = 0; i < t->stubs; i++) {
+        if ((size_t)(t->e.p - t->stub[i].from) + bytes + before > 126) {
+            dbt_stubs_flush(t);
+            return;
+        }
+        before += stub_bytes(&t->stub[i]);
+    }
+}
+
+/* ---- the block ---------------------------------------------------------- */
+
+/* Jumps through the jump table come in here with the target in r11. */
+static void emit_checked_entry(struct dbt_translation *t)
+{
+    uint8_t *ok;
+
+    emit_mov_ri(&t->e, H_RCX, -t->rip);
+    emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 0));
+    ok = emit_jrcxz(&t->e);
+    exit_for(t, DBT_EXIT_LOOKUP, 0);
+    emit_patch8(&t->e, ok);
+}
+
+/* Features the guest does not have make #UD: the interpreter knows how. */
+static bool executable(const struct dbt_translation *t, const struct x86_insn *insn)
+{
+    if (insn->isa & ~t->cpu->model->features.w[0])
+        return false;
+    if (dbt_is_vex(insn) && !(t->mode & DBT_MODE_VEX))
+        return false;
+    return insn->class == X86_CLASS_INTEGER || insn->class == X86_CLASS_BRANCH ||
+           insn->class == X86_CLASS_HOST;
+}
+
+static void emit_fpu_check(struct dbt_translation *t)
+{
+    if (t->fpu_checked)
+        return;
+    dbt_reach(t, 16);
+    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, fpu_live)));
+    dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_FPU);
+    t->fpu_checked = true;      /* holds for the block: see dbt_block.uses_fpu */
+}
+
+/* Emits instruction t->insns. True when the block goes on after it. */
+static bool emit_one(struct dbt_translation *t, const struct x86_insn *insn, uint64_t rip)
+{
+    uint8_t *start = t->e.p;
+    unsigned sites = t->sites, stubs = t->stubs;
+    bool done = false, checked = t->fpu_checked;
+
+    if (executable(t, insn)) {
+        if (insn->class == X86_CLASS_HOST)
+            emit_fpu_check(t);
+        done = insn->class == X86_CLASS_BRANCH
+                   ? dbt_emit_branch(t, insn, rip + insn->length)
+                   : dbt_emit_insn(t, insn);
+    }
+    if (done)
+        return insn->class != X86_CLASS_BRANCH;
+    /* Nothing of a failed attempt may stay, and stubs that were put down
+     * meanwhile belong to earlier instructions: start behind them. */
+    t->fpu_checked = checked;
+    if (t->sites == sites && t->stubs >= stubs) {
+        t->e.p = start;
+        t->stubs = stubs;
+    }
+    dbt_exit_here(t, DBT_EXIT_INTERP);
+    return !insn->ends_block;
+}
+
+static bool decode_next(struct dbt_translation *t, size_t at, struct x86_insn *insn)
+{
+    return x86_decode(t->code + at, t->code_bytes - at, t->code_bits, insn) == 0;
+}
+
+static void begin_insn(struct dbt_translation *t, size_t at, bool fpu)
+{
+    dbt_reach(t, 64);
+    t->insn[t->insns] = (struct dbt_insn){(uint32_t)(t->e.p - t->e.start), (uint16_t)at, fpu};
+}
+
+/* The bytes at the start are no instruction, or one that goes on in the next
+ * page: a block that says so saves finding out again. */
+static size_t emit_undecodable(struct dbt_translation *t)
+{
+    begin_insn(t, 0, true);
+    dbt_exit_here(t, DBT_EXIT_INTERP);
+    t->insns++;
+    return min_u64(t->code_bytes, X86_INSN_MAX_BYTES);
+}
+
+bool dbt_translate(struct dbt_translation *t)
+{
+    size_t at = 0;
+    bool open = true;
+    struct x86_insn insn;
+
+    t->insns = t->sites = t->stubs = 0;
+    t->fpu_checked = false;
+    emit_checked_entry(t);
+    while (open && t->insns < DBT_MAX_INSNS && at < t->code_bytes && decode_next(t, at, &insn)) {
+        begin_insn(t, at, insn.class == X86_CLASS_HOST || insn.class == X86_CLASS_SYSTEM);
+        open = emit_one(t, &insn, t->rip + at);
+        at += insn.length;
+        t->insns++;
+    }
+    if (!t->insns) {
+        at = emit_undecodable(t);
+        open = false;
+    }
+    t->insn[t->insns] = (struct dbt_insn){(uint32_t)(t->e.p - t->e.start), (uint16_t)at, false};
+    if (open) {
+        t->insns--;             /* what follows is accounted to the last instruction */
+        dbt_emit_goto(t, t->rip + at);
+        t->insns++;
+    }
+    stubs_put(t);
+    while (t->e.p < t->e.start + t->insn[0].host_offset + DBT_MIN_BODY && !t->e.overflow)
+        e8(&t->e, 0xcc);
+    return !t->e.overflow;
+}

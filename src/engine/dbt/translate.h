@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * translate.h - pieces that the translator's files share: translate.c (the
+ * block), translate_mem.c (addresses and accesses), translate_insn.c (one
+ * instruction), translate_flow.c (jumps, calls, returns).
+ */
+#ifndef RING3_ENGINE_DBT_TRANSLATE_H
+#define RING3_ENGINE_DBT_TRANSLATE_H
+
+#include "engine/dbt/dbt.h"
+#include "engine/dbt/reencode.h"
+
+/* Where a guest register is: a host register, or H_NONE for frame.gpr. */
+extern const uint8_t dbt_home[X86_GPR_COUNT];
+/* Guest registers that live in the frame, as a mask. */
+#define DBT_IN_FRAME ((1u << X86_R9) | (1u << X86_R10) | (1u << X86_R11))
+/* Guest registers that are not in the host register of their number. */
+#define DBT_MOVED (DBT_IN_FRAME | 1u << X86_RSP | 1u << X86_RCX)
+
+static inline struct host_mem dbt_slot(unsigned gpr)
+{
+    return h_frame(offsetof(struct dbt_frame, gpr) + 8 * gpr);
+}
+
+/* ---- translate.c -------------------------------------------------------- */
+/* Makes sure that `bytes` more can be emitted before pending stubs get out of
+ * reach; puts them down (jumped over) if not. */
+void dbt_reach(struct dbt_translation *t, unsigned bytes);
+struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kind,
+                               enum dbt_exit exit);        /* emits the JRCXZ */
+struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit);
+void dbt_stubs_flush(struct dbt_translation *t);
+
+/* ---- translate_mem.c ---------------------------------------------------- */
+/* r11 = linear address of the memory operand (or offset only). False: leave
+ * the instruction to the interpreter. Uses rcx. */
+bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment);
+/* rcx = addend for an access of `size` bytes at r11. */
+void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write);
+/* r11 += rcx: the host address, rcx free again. */
+void dbt_emit_fold(struct dbt_translation *t);
+/* host register = guest register (64-bit). */
+void dbt_emit_get(struct dbt_translation *t, enum host_reg to, unsigned gpr);
+void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
+
+/* ---- translate_insn.c ---------------------------------------------------- */
+bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
+
+/* ---- translate_flow.c ---------------------------------------------------- */
+bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn);   /* push pop leave */
+/* `next` is the address of the instruction after this one. */
+bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next);
+/* Goes on at a known guest address. */
+void dbt_emit_goto(struct dbt_translation *t, uint64_t target);
+
+#endif

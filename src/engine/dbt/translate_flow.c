@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * translate_flow.c - the stack and the ways out of a block.
+ *
+ * Jumps within a page are linked to their target for good: whoever executes
+ * here has this page at this address, so the target is mapped as well. Jumps to
+ * other pages and indirect jumps go through the jump table of the ring, which
+ * is emptied whenever translations of addresses change.
+ *
+ * Every jump that may close a loop looks at frame.go: backward ones and
+ * indirect ones. That bounds the time until an interrupt is seen by the longest
+ * run of forward jumps, which is a few thousand instructions.
+ */
+#include "engine/dbt/translate.h"
+
+#include <Zydis/Mnemonic.h>
+
+#define M(name) ZYDIS_MNEMONIC_##name
+
+/* ---- push, pop, leave ---------------------------------------------------- */
+
+/* Bytes a stack operation of this mode moves, or 0: leave it alone. */
+static unsigned stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn)
+{
+    if (insn->operand_bits == 16 || t->code_bits == 16)
+        return 0;
+    return t->code_bits / 8;
+}
+
+/* r11 = address of the new top of stack; rcx = addend. */
+static void emit_push_address(struct dbt_translation *t, unsigned bytes)
+{
+    struct host_mem top = h_base(H_R9, -(int32_t)bytes);
+
+    if (bytes == 8)
+        emit_lea(&t->e, H_R11, top);
+    else
+        emit_lea32(&t->e, H_R11, top);
+    dbt_emit_access(t, bytes, true);
+}
+
+static void emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n)
+{
+    if (bytes == 8)
+        emit_lea(&t->e, H_R9, h_base(H_R9, n));
+    else
+        emit_lea32(&t->e, H_R9, h_base(H_R9, n));
+}
+
+static void emit_push_reg(struct dbt_translation *t, unsigned bytes, enum host_reg value)
+{
+    emit_rm(&t->e, 0x89, bytes == 8, value, h_index(H_R11, H_RCX, 1, 0));
+    emit_sp_add(t, bytes, -(int32_t)bytes);
+}
+
+/* Pushes what `slot` of the frame holds. */
+static void emit_push_slot(struct dbt_translation *t, unsigned bytes, struct host_mem slot)
+{
+    dbt_emit_fold(t);
+    emit_load(&t->e, H_RCX, slot);
+    emit_rm(&t->e, 0x89, bytes == 8, H_RCX, h_base(H_R11, 0));
+    emit_sp_add(t, bytes, -(int32_t)bytes);
+}
+
+static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t value)
+{
+    if (bytes == 4 || (int64_t)value == (int32_t)value) {
+        emit_rm(&t->e, 0xc7, bytes == 8, 0, h_index(H_R11, H_RCX, 1, 0));
+        e32(&t->e, (uint32_t)value);
+    } else {
+        dbt_emit_fold(t);
+        emit_mov_ri(&t->e, H_RCX, value);
+        emit_rm(&t->e, 0x89, true, H_RCX, h_base(H_R11, 0));
+    }
+    emit_sp_add(t, bytes, -(int32_t)bytes);
+}
+
+/* Loads the memory operand of PUSH, CALL or JMP into frame.tmp. */
+static bool emit_load_tmp(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
+{
+    if (!dbt_emit_address(t, insn, true))
+        return false;
+    dbt_emit_access(t, bytes, false);
+    emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, h_index(H_R11, H_RCX, 1, 0));
+    emit_store(&t->e, h_frame(offsetof(struct dbt_frame, tmp)), H_RCX);
+    return true;
+}
+
+static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
+{
+    const struct x86_operand *o = &insn->op[0];
+
+    switch (o->kind) {
+    case X86_OPND_GPR:
+        emit_push_address(t, bytes);
+        if (dbt_home[o->reg] != H_NONE)
+            emit_push_reg(t, bytes, dbt_home[o->reg]);
+        else
+            emit_push_slot(t, bytes, dbt_slot(o->reg));
+        return true;
+    case X86_OPND_IMM:
+        emit_push_address(t, bytes);
+        emit_push_imm(t, bytes, (uint64_t)insn->imm[o->reg]);
+        return true;
+    case X86_OPND_MEM:
+        if (!emit_load_tmp(t, insn, bytes))
+            return false;
+        emit_push_address(t, bytes);
+        emit_push_slot(t, bytes, h_frame(offsetof(struct dbt_frame, tmp)));
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
+{
+    const struct x86_operand *o = &insn->op[0];
+    struct host_mem top = h_index(H_R11, H_RCX, 1, 0);
+
+    if (o->kind != X86_OPND_GPR)
+        return false;
+    emit_lea(&t->e, H_R11, h_base(H_R9, 0));
+    dbt_emit_access(t, bytes, false);
+    if (dbt_home[o->reg] != H_NONE) {
+        emit_rm(&t->e, 0x8b, bytes == 8, dbt_home[o->reg], top);
+    } else {
+        emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, top);
+        emit_store(&t->e, dbt_slot(o->reg), H_RCX);
+    }
+    if (o->reg != X86_RSP)
+        emit_sp_add(t, bytes, (int32_t)bytes);
+    return true;
+}
+
+static bool emit_leave(struct dbt_translation *t, unsigned bytes)
+{
+    emit_lea(&t->e, H_R11, h_base(H_RBP, 0));
+    dbt_emit_access(t, bytes, false);
+    emit_rm(&t->e, 0x8d, bytes == 8, H_R9, h_base(H_R11, (int32_t)bytes));
+    emit_rm(&t->e, 0x8b, bytes == 8, H_RBP, h_index(H_R11, H_RCX, 1, 0));
+    return true;
+}
+
+bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    unsigned bytes = stack_bytes(t, insn);
+
+    if (!bytes)
+        return false;
+    switch (insn->mnemonic) {
+    case M(PUSH): return emit_push(t, insn, bytes);
+    case M(POP): return emit_pop(t, insn, bytes);
+    default: return emit_leave(t, bytes);
+    }
+}
+
+/* ---- going on ------------------------------------------------------------ */
+
+static void emit_poll(struct dbt_translation *t, uint64_t target)
+{
+    dbt_reach(t, 16);
+    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
+    dbt_stub_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP)->target = target;
+}
+
+/* Target in r11. */
+static void emit_indirect(struct dbt_translation *t)
+{
+    dbt_reach(t, 32);
+    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
+    dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_LOOKUP);
+    emit_pext(&t->e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, jump_mask)));
+    emit_jmp_mem(&t->e, h_index(H_RSP, H_RCX, 8, offsetof(struct dbt_frame, jump)));
+}
+
+void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
+{
+    struct dbt_site *site;
+    uint8_t *jump;
+
+    dbt_reach(t, 48);
+    if ((target ^ t->rip) & PAGE_MASK) {
+        emit_mov_ri(&t->e, H_R11, target);
+        emit_indirect(t);
+        return;
+    }
+    if (target <= t->rip + t->insn[t->insns].guest_offset)
+        emit_poll(t, target);
+    jump = emit_jmp(&t->e, NULL);
+    site = dbt_exit_here(t, DBT_EXIT_CHAIN);
+    if (site) {
+        site->target = target;
+        site->jump = jump;
+    }
+}
+
+/* ---- branches ------------------------------------------------------------ */
+
+static uint64_t branch_target(const struct dbt_translation *t, const struct x86_insn *insn,
+                              uint64_t next)
+{
+    uint64_t target = next + (uint64_t)insn->imm[0];
+
+    return t->code_bits == 64 ? target : (uint32_t)target;
+}
+
+/* The condition of Jcc is the low nibble of its opcode, short or near. */
+static unsigned condition(const struct x86_insn *insn)
+{
+    return insn->bytes[insn->imm_at - 1] & 15;
+}
+
+static void emit_conditional(struct dbt_translation *t, const struct x86_insn *insn,
+                             uint64_t next)
+{
+    uint8_t *taken;
+
+    dbt_stubs_flush(t);                    /* both ways are long: start clean */
+    taken = emit_jcc(&t->e, condition(insn), NULL);
+    dbt_emit_goto(t, next);
+    emit_patch32(&t->e, taken);
+    dbt_emit_goto(t, branch_target(t, insn, next));
+}
+
+/* JRCXZ and LOOP, with the counter width of the address size. */
+static bool emit_counted(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next)
+{
+    bool loop = insn->mnemonic == M(LOOP);
+    uint8_t *zero, *done;
+
+    if (insn->address_bits == 16)
+        return false;
+    dbt_stubs_flush(t);
+    if (loop && insn->address_bits == 64)
+        emit_lea(&t->e, H_R10, h_base(H_R10, -1));
+    else if (loop)
+        emit_lea32(&t->e, H_R10, h_base(H_R10, -1));
+    if (insn->address_bits == 64)
+        emit_mov_rr(&t->e, H_RCX, H_R10);
+    else
+        emit_mov32_rr(&t->e, H_RCX, H_R10);
+    zero = emit_jrcxz(&t->e);
+    done = emit_jmp(&t->e, NULL);
+    emit_patch8(&t->e, zero);
+    dbt_emit_goto(t, loop ? next : branch_target(t, insn, next));
+    emit_patch32(&t->e, done);
+    dbt_emit_goto(t, loop ? branch_target(t, insn, next) : next);
+    return true;
+}
+
+/* The target of an indirect CALL or JMP, kept in frame.tmp. */
+static bool emit_indirect_target(struct dbt_translation *t, const struct x86_insn *insn,
+                                 unsigned bytes)
+{
+    const struct x86_operand *o = &insn->op[0];
+
+    if (o->kind == X86_OPND_MEM)
+        return emit_load_tmp(t, insn, bytes);
+    if (o->kind != X86_OPND_GPR)
+        return false;
+    dbt_emit_get(t, H_RCX, o->reg);
+    if (bytes == 4)
+        emit_mov32_rr(&t->e, H_RCX, H_RCX);
+    emit_store(&t->e, h_frame(offsetof(struct dbt_frame, tmp)), H_RCX);
+    return true;
+}
+
+static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes,
+                      uint64_t next)
+{
+    bool direct = insn->op[0].kind == X86_OPND_IMM;
+
+    if (!direct && !emit_indirect_target(t, insn, bytes))
+        return false;
+    emit_push_address(t, bytes);
+    emit_push_imm(t, bytes, next);
+    if (direct) {
+        dbt_emit_goto(t, branch_target(t, insn, next));
+    } else {
+        emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
+        emit_indirect(t);
+    }
+    return true;
+}
+
+static bool emit_jmp_insn(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes,
+                          uint64_t next)
+{
+    if (insn->op[0].kind == X86_OPND_IMM) {
+        dbt_emit_goto(t, branch_target(t, insn, next));
+        return true;
+    }
+    if (!emit_indirect_target(t, insn, bytes))
+        return false;
+    emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
+    emit_indirect(t);
+    return true;
+}
+
+static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
+{
+    int32_t drop = insn->operands ? (int32_t)(uint16_t)insn->imm[0] : 0;
+
+    emit_lea(&t->e, H_R11, h_base(H_R9, 0));
+    dbt_emit_access(t, bytes, false);
+    emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    emit_sp_add(t, bytes, (int32_t)bytes + drop);
+    emit_indirect(t);
+    return true;
+}
+
+bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next)
+{
+    unsigned bytes = stack_bytes(t, insn);
+
+    if (!bytes)
+        return false;
+    if (t->code_bits != 64)
+        next = (uint32_t)next;
+    switch (insn->mnemonic) {
+    case M(CALL): return emit_call(t, insn, bytes, next);
+    case M(JMP): return emit_jmp_insn(t, insn, bytes, next);
+    case M(RET): return emit_ret(t, insn, bytes);
+    case M(JRCXZ): case M(JECXZ): case M(JCXZ): case M(LOOP):
+        return emit_counted(t, insn, next);
+    case M(LOOPE): case M(LOOPNE):
+        return false;
+    default:
+        emit_conditional(t, insn, next);
+        return true;
+    }
+}

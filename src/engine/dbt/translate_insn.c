@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * translate_insn.c - one instruction that is not a branch.
+ *
+ * The rule is to copy: bring operands that live in the frame into scratch
+ * registers, translate the memory operand's address, emit the instruction with
+ * the registers of the moment, store back. The exceptions are a short list.
+ */
+#include "engine/dbt/translate.h"
+
+#include <Zydis/Mnemonic.h>
+
+#define M(name) ZYDIS_MNEMONIC_##name
+
+/* Left to the interpreter: touch DF, need more than scratch registers, keep
+ * host addresses (x87 environments), or do not exist in 64-bit mode. */
+static bool left_alone(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(CLD): case M(STD): case M(XLAT): case M(ENTER): case M(PUSHFQ): case M(POPFQ):
+    case M(PUSHF): case M(POPF): case M(PUSHFD): case M(POPFD): case M(PUSHA): case M(PUSHAD):
+    case M(POPA): case M(POPAD):
+    case M(FNSTENV): case M(FLDENV): case M(FNSAVE): case M(FRSTOR):
+    case M(MASKMOVQ): case M(MASKMOVDQU): case M(VMASKMOVDQU):
+    case M(AAA): case M(AAS): case M(DAA): case M(DAS): case M(AAM): case M(AAD):
+    case M(SALC): case M(BOUND): case M(INTO): case M(ARPL):
+        return true;
+    case M(BT): case M(BTS): case M(BTR): case M(BTC):
+        /* The bit offset moves the address. */
+        return insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind != X86_OPND_IMM;
+    default:
+        return insn->code_bits != 64 && !insn->modrm_at && insn->bytes[0] == 0x82;
+    }
+}
+
+static bool does_nothing(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(NOP): case M(ENDBR32): case M(ENDBR64): case M(PREFETCH): case M(PREFETCHW):
+    case M(PREFETCHNTA): case M(PREFETCHT0): case M(PREFETCHT1): case M(PREFETCHT2):
+    case M(PREFETCHWT1):
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- LEA ---------------------------------------------------------------- */
+
+static bool emit_lea_insn(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    unsigned dst = insn->op[0].reg, size = insn->op[0].size;
+
+    if (!dbt_emit_address(t, insn, false))
+        return false;
+    if (size == 2) {
+        if (dbt_home[dst] == H_NONE)
+            return false;
+        e8(&t->e, 0x66);
+        emit_rr(&t->e, 0x8b, false, dbt_home[dst], H_R11);
+        return true;
+    }
+    if (size == 4)
+        emit_mov32_rr(&t->e, H_R11, H_R11);
+    dbt_emit_put(t, dst, H_R11);
+    return true;
+}
+
+/* The common form, straight into the destination. */
+static bool emit_lea_direct(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    const struct x86_mem *m = &insn->mem;
+    unsigned dst = insn->op[0].reg;
+    struct host_mem h = {H_NONE, H_NONE, m->scale, H_SEG_NONE, (int32_t)m->disp};
+
+    if (insn->address_bits != 64 || insn->op[0].size < 4 || dbt_home[dst] == H_NONE ||
+        m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE))
+        return false;
+    if (m->base != X86_REG_NONE && (h.base = dbt_home[m->base]) == H_NONE)
+        return false;
+    if (m->index != X86_REG_NONE && (h.index = dbt_home[m->index]) == H_NONE)
+        return false;
+    if (insn->op[0].size == 4)
+        emit_lea32(&t->e, dbt_home[dst], h);
+    else
+        emit_lea(&t->e, dbt_home[dst], h);
+    return true;
+}
+
+/* ---- the copy ----------------------------------------------------------- */
+
+struct copy {
+    struct reencode how;
+    bool memory, write;
+    unsigned moved;             /* explicit operands that live in the frame */
+    bool rcx_in, rcx_out;       /* RCX by implication */
+};
+
+static uint32_t explicit_gprs(const struct x86_insn *insn)
+{
+    uint32_t mask = 0;
+
+    for (unsigned i = 0; i < insn->operands; i++) {
+        const struct x86_operand *o = &insn->op[i];
+        if ((o->kind == X86_OPND_GPR || o->kind == X86_OPND_GPR_HIGH) &&
+            o->field != X86_FIELD_IMPLIED)
+            mask |= 1u << o->reg;
+    }
+    return mask;
+}
+
+static uint32_t address_gprs(const struct x86_insn *insn)
+{
+    uint32_t mask = 0;
+
+    if (insn->mem.base < X86_GPR_COUNT)
+        mask |= 1u << insn->mem.base;
+    if (insn->mem.index < X86_GPR_COUNT)
+        mask |= 1u << insn->mem.index;
+    return mask;
+}
+
+static bool rcx_is_implied(const struct x86_insn *insn)
+{
+    for (unsigned i = 0; i < insn->operands; i++) {
+        if (insn->op[i].kind == X86_OPND_GPR && insn->op[i].reg == X86_RCX &&
+            insn->op[i].field == X86_FIELD_IMPLIED)
+            return true;
+    }
+    return false;
+}
+
+/* Which registers the encoding implies besides what it names. */
+static bool plan_implied(const struct x86_insn *insn, uint32_t named, struct copy *c)
+{
+    uint32_t address = c->memory ? address_gprs(insn) : 0;
+    uint32_t read = insn->gprs_read & ~named & ~address;
+    uint32_t written = insn->gprs_written & ~named;
+    uint32_t implied = read | written;
+
+    /* RCX may be an address or named operand and implied as well. */
+    if (rcx_is_implied(insn) || insn->mnemonic == M(CMPXCHG8B) || insn->mnemonic == M(CMPXCHG16B)) {
+        c->rcx_in = true;
+        implied &= ~(1u << X86_RCX);
+    } else if (implied & 1u << X86_RCX) {
+        c->rcx_in = read & 1u << X86_RCX;
+        c->rcx_out = written & 1u << X86_RCX;
+        implied &= ~(1u << X86_RCX);
+    }
+    c->how.implied = 1u << X86_RCX;
+    return !(implied & DBT_MOVED);
+}
+
+static bool plan(const struct x86_insn *insn, struct copy *c)
+{
+    uint32_t named = explicit_gprs(insn);
+
+    for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+        c->how.host[i] = dbt_home[i];
+    for (unsigned i = 0; i < insn->operands; i++) {
+        if (insn->op[i].kind != X86_OPND_MEM)
+            continue;
+        if (insn->op[i].field == X86_FIELD_IMPLIED || !insn->modrm_at || !insn->mem.size ||
+            insn->mem.size > 128)
+            return false;
+        c->memory = true;
+        c->write = insn->op[i].written;
+    }
+    c->moved = named & DBT_IN_FRAME;
+    return plan_implied(insn, named, c);
+}
+
+/* Assigns scratch registers to operands that live in the frame. */
+static bool plan_scratch(struct copy *c)
+{
+    static const uint8_t scratch[2] = {H_RCX, H_R11};
+    unsigned used = c->rcx_in || c->rcx_out ? 1 : 0;      /* RCX is taken */
+    unsigned limit = c->memory ? 1 : 2;                   /* R11 holds the address */
+
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (!(c->moved & 1u << g))
+            continue;
+        if (used == limit)
+            return false;
+        c->how.host[g] = scratch[used++];
+    }
+    return true;
+}
+
+static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    struct copy c = {0};
+
+    if (!plan(insn, &c) || !plan_scratch(&c))
+        return false;
+    if (c.memory) {
+        if (!dbt_emit_address(t, insn, true))
+            return false;
+        dbt_emit_access(t, insn->mem.size, c.write);
+        if (c.moved || c.rcx_in || c.rcx_out) {
+            dbt_emit_fold(t);
+            c.how.mem = h_base(H_R11, 0);
+        } else {
+            c.how.mem = h_index(H_R11, H_RCX, 1, 0);
+        }
+    }
+    if (c.rcx_in)
+        emit_mov_rr(&t->e, H_RCX, H_R10);
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (c.moved & 1u << g)
+            emit_load(&t->e, c.how.host[g], dbt_slot(g));
+    }
+    dbt_reach(t, 32);
+    if (!dbt_reencode(&t->e, insn, &c.how))
+        return false;
+    if (c.rcx_out)
+        emit_mov_rr(&t->e, H_R10, H_RCX);
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (c.moved & insn->gprs_written & 1u << g)
+            emit_store(&t->e, dbt_slot(g), c.how.host[g]);
+    }
+    return true;
+}
+
+/* MOV AL/eAX, moffs and back: the one memory operand without ModRM. */
+static bool emit_moffs(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    bool store = insn->op[0].kind == X86_OPND_MEM;
+    unsigned size = insn->mem.size;
+
+    if (!dbt_emit_address(t, insn, true))
+        return false;
+    dbt_emit_access(t, size, store);
+    if (size == 2)
+        e8(&t->e, 0x66);
+    emit_rm(&t->e, (store ? 0x88u : 0x8au) | (size > 1), size == 8, H_RAX,
+            h_index(H_R11, H_RCX, 1, 0));
+    return true;
+}
+
+static bool is_moffs(const struct x86_insn *insn)
+{
+    return insn->mnemonic == M(MOV) && !insn->modrm_at &&
+           (insn->op[0].kind == X86_OPND_MEM || insn->op[1].kind == X86_OPND_MEM);
+}
+
+bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    if (left_alone(insn))
+        return false;
+    if (does_nothing(insn))
+        return true;
+    switch (insn->mnemonic) {
+    case M(LEA):
+        return emit_lea_direct(t, insn) || emit_lea_insn(t, insn);
+    case M(PUSH):
+    case M(POP):
+    case M(LEAVE):
+        return dbt_emit_stack(t, insn);
+    default:
+        return is_moffs(insn) ? emit_moffs(t, insn) : emit_copy(t, insn);
+    }
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * translate_mem.c - guest addresses: computing them, translating them.
+ *
+ * Everything here leaves flags alone; see dbt.h for the shape of an access and
+ * why it is safe.
+ */
+#include "engine/dbt/translate.h"
+
+#include "base/bug.h"
+
+void dbt_emit_get(struct dbt_translation *t, enum host_reg to, unsigned gpr)
+{
+    if (dbt_home[gpr] == H_NONE)
+        emit_load(&t->e, to, dbt_slot(gpr));
+    else
+        emit_mov_rr(&t->e, to, dbt_home[gpr]);
+}
+
+void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from)
+{
+    if (dbt_home[gpr] == H_NONE)
+        emit_store(&t->e, dbt_slot(gpr), from);
+    else
+        emit_mov_rr(&t->e, dbt_home[gpr], from);
+}
+
+/* A register to use in an address: its home, or `scratch` loaded from the frame. */
+static enum host_reg address_reg(struct dbt_translation *t, unsigned gpr, enum host_reg scratch)
+{
+    if (dbt_home[gpr] != H_NONE)
+        return dbt_home[gpr];
+    emit_load(&t->e, scratch, dbt_slot(gpr));
+    return scratch;
+}
+
+static bool emit_segment(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    unsigned seg = insn->mem.seg;
+
+    if (seg != X86_FS && seg != X86_GS)
+        return true;            /* flat: 64-bit mode, or checked by the mode key */
+    if (t->code_bits != 64)
+        return false;
+    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, seg_base) + 8 * seg));
+    emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    return true;
+}
+
+bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment)
+{
+    const struct x86_mem *m = &insn->mem;
+    struct host_mem h = {H_NONE, H_NONE, m->scale, H_SEG_NONE, (int32_t)m->disp};
+
+    if (m->vsib || insn->address_bits == 16)
+        return false;
+    if (m->base == X86_REG_RIP) {
+        uint64_t next = t->rip + t->insn[t->insns].guest_offset + insn->length;
+        uint64_t a = next + (uint64_t)m->disp;
+        emit_mov_ri(&t->e, H_R11, insn->address_bits == 32 ? (uint32_t)a : a);
+    } else if (m->base == X86_REG_NONE && m->index == X86_REG_NONE) {
+        emit_mov_ri(&t->e, H_R11,
+                    insn->address_bits == 32 ? (uint32_t)m->disp : (uint64_t)m->disp);
+    } else {
+        if (m->base != X86_REG_NONE)
+            h.base = (uint8_t)address_reg(t, m->base, H_R11);
+        if (m->index != X86_REG_NONE)
+            h.index = (uint8_t)address_reg(t, m->index, H_RCX);
+        if (insn->address_bits == 32)
+            emit_lea32(&t->e, H_R11, h);
+        else
+            emit_lea(&t->e, H_R11, h);
+    }
+    return !with_segment || emit_segment(t, insn);
+}
+
+static unsigned cross_index(unsigned size)
+{
+    unsigned i = 0;
+
+    while ((2u << i) < size)
+        i++;
+    BUG_ON(i >= DBT_CROSS_SIZES);
+    return i;
+}
+
+static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind, unsigned size,
+                         bool write)
+{
+    struct dbt_stub *s = dbt_stub_here(t, kind, DBT_EXIT_SLOW);
+
+    s->size = (uint8_t)size;
+    s->write = write;
+}
+
+void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write)
+{
+    struct emit *e = &t->e;
+
+    if (size > 1) {
+        dbt_reach(t, 24);
+        emit_lea(e, H_RCX, h_base(H_R11, (int32_t)size - 1));
+        emit_pext(e, H_RCX, H_RCX,
+                  h_frame(offsetof(struct dbt_frame, cross_mask) + 8 * cross_index(size)));
+        slow_if_zero(t, DBT_STUB_CROSS, size, write);
+    }
+    dbt_reach(t, 24);
+    emit_pext(e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, page_mask)));
+    if (write)
+        emit_load(e, H_RCX, h_index(H_RSP, H_RCX, 8, dbt_tables_write_disp()));
+    else
+        emit_load(e, H_RCX, (struct host_mem){H_NONE, H_RCX, 8, H_SEG_GS, 0});
+    slow_if_zero(t, DBT_STUB_EXIT, size, write);
+}
+
+void dbt_emit_fold(struct dbt_translation *t)
+{
+    emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+}

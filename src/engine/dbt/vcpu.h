@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vcpu.h - one translating vCPU.
+ *
+ * It IS an interpreting vCPU (engine/interp/interp.h) with a code cache beside
+ * it: requests, interrupts, exceptions, single step, and whatever the
+ * translator leaves alone are the interpreter's own code, so the two cannot
+ * disagree about them.
+ *
+ * Where the guest's vector state is: in cpu.s.fpu (SYNCED), in `image` as the
+ * processor stores it (PARKED), or in the host's registers (LIVE). The files
+ * of this room that run while it is LIVE are compiled to use general registers
+ * only; everything else parks first.
+ */
+#ifndef RING3_ENGINE_DBT_VCPU_H
+#define RING3_ENGINE_DBT_VCPU_H
+
+#include "base/fault.h"
+#include "engine/dbt/dbt.h"
+#include "engine/interp/interp.h"
+#include "x86/xsave.h"
+
+enum { DBT_JUMPED_MAX = 1024 };
+enum dbt_fpu { DBT_FPU_SYNCED, DBT_FPU_PARKED, DBT_FPU_LIVE };
+
+struct dbt_vcpu {
+    struct interp interp;                   /* first */
+    struct dbt_cache *cache;
+    struct dbt_tables *tables;
+    struct dbt_thunks thunks;
+    struct dbt_frame *frame[DBT_RINGS];
+    struct dbt_translation *t;
+    struct x86_env_ops env_ops;             /* the interpreter's, some overridden */
+    struct fault_guard guard;
+    enum dbt_fpu fpu;
+    uint64_t fpu_components;                /* XCR0 bits that are switched */
+    uint64_t gs_base;                       /* what the thread's GS base is now */
+    uint32_t ring_mode[DBT_RINGS];          /* mode key the jump table is valid for */
+    /* Entries of the jump table that are not empty; beyond the limit: all. */
+    unsigned jumped[DBT_RINGS];
+    uint16_t jump_index[DBT_RINGS][DBT_JUMPED_MAX];
+    bool forget;                            /* drop all code before going on */
+    uint64_t exits[DBT_EXITS], fills, interpreted, entered;
+    uint8_t image[X86_XSAVE_MAX_BYTES] __attribute__((aligned(64)));
+};
+
+static inline struct dbt_vcpu *dbt_of(struct interp *v)
+{
+    return (struct dbt_vcpu *)v;
+}
+
+/* fpu.c */
+void dbt_fpu_sync(struct dbt_vcpu *d);      /* -> SYNCED */
+void dbt_fpu_park(struct dbt_vcpu *d);      /* LIVE -> PARKED; host state fit for C */
+void dbt_fpu_load(struct dbt_vcpu *d);      /* -> LIVE */
+
+/* run.c */
+enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions);
+void dbt_jumps_flush(struct dbt_vcpu *d, enum dbt_ring ring);
+
+#endif
