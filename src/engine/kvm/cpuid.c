@@ -74,7 +74,7 @@ static uint32_t unlisted_bits(int kvm_fd, uint32_t leaf, char reg)
         if (ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0)
             bits |= 1u << 24;
     } else if (leaf == 1 && reg == 'D') {
-        bits |= 1u << 9;                                     /* APIC */
+        bits |= 1u << 9 | 1u << 28;                          /* APIC; HTT is topology */
     } else if (leaf == 6 && reg == 'A') {
         bits |= 1u << 2;                                     /* ARAT: the emulated timer never stops */
     }
@@ -89,10 +89,9 @@ static uint32_t entry_register(const struct kvm_cpuid_entry2 *e, char reg)
 void kvm_features(struct x86_features *out)
 {
     static const struct { uint32_t leaf, subleaf; char reg; uint8_t bit; } where[] = {
-#define X(id, name, leaf, subleaf, reg, bit, soft) {leaf, subleaf, #reg[0], bit},
-        X86_FEATURES_ISA(X)
-        {0, 0, 0, 0},                                        /* X86_FEATURE_ISA_COUNT */
-        X86_FEATURES_OTHER(X)
+#define X(id, name, leaf, subleaf, reg, bit, soft) \
+        [X86_FEATURE_##id] = {leaf, subleaf, #reg[0], bit},
+        X86_FEATURES_ALL(X)
 #undef X
     };
     memset(out, 0, sizeof(*out));
@@ -105,7 +104,7 @@ void kvm_features(struct x86_features *out)
                                                            where[id].subleaf);
         uint32_t bits = e ? entry_register(e, where[id].reg) : 0;
         bits |= unlisted_bits(fd, where[id].leaf, where[id].reg);
-        if (where[id].reg && bits >> where[id].bit & 1)
+        if (bits >> where[id].bit & 1)
             out->w[id / 64] |= 1ull << id % 64;
     }
 out:

@@ -11,9 +11,9 @@
  * Wiring is a PC's: ISA interrupt 0 arrives at IOAPIC pin 2 (KVM's own default
  * table has it at pin 0).
  *
- * What KVM's interface does not tell: input levels (devices drive them again on
- * resume), the phase of PIT channel 0 (restarts when loaded), and whether a
- * one-shot APIC timer that ran out has fired (it has).
+ * What KVM's interface does not take or tell: input levels (devices drive them
+ * again on resume), the phase of PIT channel 0 (it restarts when loaded), the
+ * initial count of an APIC timer that stands still (reads 0 after loading).
  */
 #include "engine/kvm/kvm.h"
 
@@ -39,7 +39,8 @@
 enum { LAPIC_ID = 0x02, LAPIC_VERSION = 0x03, LAPIC_DFR = 0x0e, LAPIC_SPIV = 0x0f,
        LAPIC_LVT_CMCI = 0x2f, LAPIC_LVT_FIRST = 0x32, LAPIC_LVTT = 0x32, LAPIC_LVT0 = 0x35,
        LAPIC_LVT_LAST = 0x37, LAPIC_TMICT = 0x38, LAPIC_TMCCT = 0x39, LAPIC_TDCR = 0x3e };
-enum { LVT_MASKED = 0x10000, LVT_EXTINT = 0x700, LVTT_MODE = 0x60000, LVTT_PERIODIC = 0x20000 };
+enum { LVT_MASKED = 0x10000, LVT_EXTINT = 0x700, LVTT_MODE = 0x60000, LVTT_PERIODIC = 0x20000,
+       LVTT_DEADLINE = 0x40000 };
 
 /* ---- creation and lines --------------------------------------------------- */
 
@@ -52,9 +53,10 @@ static void route(struct kvm_irq_routing *table, uint32_t gsi, uint32_t chip, ui
 
 static int set_routing(struct kvm_vm *vm)
 {
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry[16 + IOAPIC_PINS];
+    union {
+        struct kvm_irq_routing table;
+        uint8_t bytes[sizeof(struct kvm_irq_routing) +
+                      (16 + IOAPIC_PINS) * sizeof(struct kvm_irq_routing_entry)];
     } buffer;
 
     memset(&buffer, 0, sizeof(buffer));
@@ -62,9 +64,9 @@ static int set_routing(struct kvm_vm *vm)
         if (gsi == 2)          /* the cascade: nothing can drive it */
             continue;
         if (gsi < 16)
-            route(&buffer.head, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+            route(&buffer.table, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
                   gsi % 8);
-        route(&buffer.head, gsi, KVM_IRQCHIP_IOAPIC, gsi ? gsi : 2);
+        route(&buffer.table, gsi, KVM_IRQCHIP_IOAPIC, gsi ? gsi : 2);
     }
     return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &buffer) < 0 ? -errno : 0;
 }
@@ -318,6 +320,36 @@ static unsigned timer_shift(const struct lapic_state *s)
     return (((tdcr & 3) | (tdcr & 8) >> 1) + 1) & 7;
 }
 
+/* From the kernel's current count to when it was full and when it runs out. */
+static void timer_fetch(struct lapic_state *s, uint64_t now)
+{
+    uint32_t initial = s->reg[LAPIC_TMICT], current = s->reg[LAPIC_TMCCT];
+
+    s->reg[LAPIC_TMCCT] = 0;
+    if (!initial || !current || (s->reg[LAPIC_LVTT] & LVTT_MODE) == LVTT_DEADLINE)
+        return;
+    uint64_t gone = (uint64_t)(initial - current) << timer_shift(s);
+    s->timer_start_ns = now > gone ? now - gone : 0;
+    s->timer_due_ns = s->timer_start_ns + ((uint64_t)initial << timer_shift(s));
+}
+
+/* And back: the count with which the kernel goes on. */
+static void timer_push(struct lapic_state *s, uint64_t now)
+{
+    uint64_t gone = now > s->timer_start_ns ? (now - s->timer_start_ns) >> timer_shift(s) : 0;
+    uint32_t initial = s->reg[LAPIC_TMICT];
+
+    if (!initial || (s->reg[LAPIC_LVTT] & LVTT_MODE) == LVTT_DEADLINE)
+        return;
+    if (!s->timer_due_ns) {       /* with a count, the kernel would fire it once more */
+        s->reg[LAPIC_TMICT] = 0;
+        return;
+    }
+    if ((s->reg[LAPIC_LVTT] & LVTT_MODE) == LVTT_PERIODIC)
+        gone %= initial;
+    s->reg[LAPIC_TMCCT] = gone < initial ? initial - (uint32_t)gone : 1;
+}
+
 static int lapic_fetch(struct twin *t, union twin_state *out)
 {
     struct kvm_vcpu *v = t->vm->vcpu[t->vcpu];
@@ -334,32 +366,13 @@ static int lapic_fetch(struct twin *t, union twin_state *out)
     memset(s, 0, sizeof(*s));
     for (unsigned i = 0; i < LAPIC_REGS; i++)
         s->reg[i] = get_le32(k.regs + 16 * i);
-    if (s->reg[LAPIC_TMICT]) {
-        uint64_t gone = (uint64_t)(s->reg[LAPIC_TMICT] - s->reg[LAPIC_TMCCT]) << timer_shift(s);
-        s->timer_start_ns = now > gone ? now - gone : 0;
-    }
-    s->reg[LAPIC_TMCCT] = 0;      /* follows from the start time */
+    timer_fetch(s, now);
     kvm_msr_read(v, MSR_IA32_APIC_BASE, &s->apic_base);
     kvm_msr_read(v, MSR_IA32_TSC_DEADLINE, &deadline);
     s->tsc_deadline = kvm_deadline_to_clock(v, deadline);
+    if (s->tsc_deadline)
+        s->timer_due_ns = clock_ticks_to_ns(t->clock, s->tsc_deadline);
     return 0;
-}
-
-/* What the current count would read, and with it where the kernel goes on. */
-static void set_current_count(struct lapic_state *s, uint64_t now)
-{
-    uint64_t gone = now > s->timer_start_ns ? (now - s->timer_start_ns) >> timer_shift(s) : 0;
-    uint32_t initial = s->reg[LAPIC_TMICT];
-
-    if (!initial)
-        return;
-    if ((s->reg[LAPIC_LVTT] & LVTT_MODE) == LVTT_PERIODIC)
-        gone %= initial;
-    /* The kernel would fire a one-shot timer that ran out once more. */
-    if (gone >= initial)
-        s->reg[LAPIC_TMICT] = 0;
-    else
-        s->reg[LAPIC_TMCCT] = initial - (uint32_t)gone;
 }
 
 static int lapic_push(struct twin *t, const union twin_state *in)
@@ -370,7 +383,7 @@ static int lapic_push(struct twin *t, const union twin_state *in)
 
     if (!v)
         return 0;
-    set_current_count(&s, clock_now_ns(t->clock));
+    timer_push(&s, clock_now_ns(t->clock));
     memset(&k, 0, sizeof(k));
     for (unsigned i = 0; i < LAPIC_REGS; i++)
         put_le32(k.regs + 16 * i, s.reg[i]);

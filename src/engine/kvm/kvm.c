@@ -105,7 +105,7 @@ static void ask_caps(struct kvm_vm *vm)
     c->tsc_deadline = check_extension(vm, KVM_CAP_TSC_DEADLINE_TIMER);
     c->tsc_control = check_extension(vm, KVM_CAP_TSC_CONTROL);
     c->smm = check_extension(vm, KVM_CAP_X86_SMM);
-    c->mce = check_extension(vm, KVM_CAP_MCE);
+    c->mce_banks = (unsigned)check_extension(vm, KVM_CAP_MCE);
     c->user_msr = check_extension(vm, KVM_CAP_X86_USER_SPACE_MSR);
     c->msr_filter = check_extension(vm, KVM_CAP_X86_MSR_FILTER);
     c->coalesced_mmio = check_extension(vm, KVM_CAP_COALESCED_MMIO);

@@ -41,8 +41,8 @@ enum { KVM_MSR_MAX = 128, KVM_SLOTS_MAX = 256 };
 /* Optional abilities of this kernel, asked once per VM. */
 struct kvm_caps {
     bool xcrs, debugregs, readonly_mem, signal_msi, tsc_deadline, tsc_control;
-    bool smm, mce, user_msr, msr_filter, coalesced_mmio, coalesced_pio, irq_routing;
-    unsigned max_vcpus;
+    bool smm, user_msr, msr_filter, coalesced_mmio, coalesced_pio, irq_routing;
+    unsigned max_vcpus, mce_banks;
     uint64_t guest_debug;         /* KVM_GUESTDBG_ bits, where the kernel tells */
 };
 

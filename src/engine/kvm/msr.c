@@ -67,9 +67,15 @@ static const struct msr_row rows[] = {
 _Static_assert(ARRAY_SIZE(rows) <= KVM_MSR_MAX, "msr_known is too small");
 
 struct msr_batch {
-    struct kvm_msrs head;
+    unsigned count;
     struct kvm_msr_entry entry[KVM_MSR_MAX];
     unsigned row[KVM_MSR_MAX];      /* which row each entry came from */
+};
+
+/* As the kernel wants it: the entries right behind the header. */
+union msr_buffer {
+    struct kvm_msrs msrs;
+    uint8_t bytes[sizeof(struct kvm_msrs) + KVM_MSR_MAX * sizeof(struct kvm_msr_entry)];
 };
 
 static uint64_t *row_field(struct x86_msrs *m, unsigned row)
@@ -124,27 +130,27 @@ static void batch_fill(const struct kvm_vm *vm, struct msr_batch *b, const struc
     for (unsigned row = 0; row < ARRAY_SIZE(rows); row++) {
         if (!row_known(vm, row))
             continue;
-        struct kvm_msr_entry *e = &b->entry[b->head.nmsrs];
+        struct kvm_msr_entry *e = &b->entry[b->count];
         e->index = rows[row].index;
         if (values)
             memcpy(&e->data, (const char *)values + rows[row].offset, sizeof(e->data));
-        b->row[b->head.nmsrs++] = row;
+        b->row[b->count++] = row;
     }
 }
 
-/* The kernel wants header and entries in one piece. */
+/* Entries [first, count) of the batch. Returns how many were done. */
 static int batch_ioctl(struct kvm_vcpu *v, unsigned long request, struct msr_batch *b,
                        unsigned first)
 {
-    struct { struct kvm_msrs head; struct kvm_msr_entry entry[KVM_MSR_MAX]; } part;
-    unsigned count = b->head.nmsrs - first;
+    union msr_buffer part;
+    unsigned count = b->count - first;
 
-    memset(&part.head, 0, sizeof(part.head));
-    part.head.nmsrs = count;
-    memcpy(part.entry, &b->entry[first], count * sizeof(part.entry[0]));
+    memset(&part.msrs, 0, sizeof(part.msrs));
+    part.msrs.nmsrs = count;
+    memcpy(part.msrs.entries, &b->entry[first], count * sizeof(b->entry[0]));
     int done = ioctl(v->fd, request, &part);
     if (done > 0 && request == KVM_GET_MSRS)
-        memcpy(&b->entry[first], part.entry, (size_t)done * sizeof(part.entry[0]));
+        memcpy(&b->entry[first], part.msrs.entries, (size_t)done * sizeof(b->entry[0]));
     return done;
 }
 
@@ -154,12 +160,12 @@ void kvm_msrs_get(struct kvm_vcpu *v, struct x86_state *out)
     unsigned i = 0;
 
     batch_fill(v->vm, &b, NULL);
-    while (i < b.head.nmsrs) {
+    while (i < b.count) {
         int done = batch_ioctl(v, KVM_GET_MSRS, &b, i);
         unsigned end = i + (done > 0 ? (unsigned)done : 0);
         for (; i < end; i++)
             *row_field(&out->msr, b.row[i]) = b.entry[i].data;
-        if (i < b.head.nmsrs) {
+        if (i < b.count) {
             /* One the kernel cannot read: never ask again. */
             log_trace(v->vm->vm.config.log, MSR, "kvm: MSR 0x%x cannot be read, left out",
                       b.entry[i].index);
@@ -174,10 +180,10 @@ void kvm_msrs_set(struct kvm_vcpu *v, const struct x86_state *in)
     unsigned i = 0;
 
     batch_fill(v->vm, &b, &in->msr);
-    while (i < b.head.nmsrs) {
+    while (i < b.count) {
         int done = batch_ioctl(v, KVM_SET_MSRS, &b, i);
         i += done > 0 ? (unsigned)done : 0;
-        if (i < b.head.nmsrs) {
+        if (i < b.count) {
             log_trace(v->vm->vm.config.log, MSR, "kvm: MSR 0x%x does not take 0x%llx, left out",
                       b.entry[i].index, (unsigned long long)b.entry[i].data);
             i++;
@@ -185,27 +191,28 @@ void kvm_msrs_set(struct kvm_vcpu *v, const struct x86_state *in)
     }
 }
 
+static int one_ioctl(struct kvm_vcpu *v, unsigned long request, struct kvm_msr_entry *entry)
+{
+    struct msr_batch b = {.count = 1};
+
+    b.entry[0] = *entry;
+    int done = batch_ioctl(v, request, &b, 0);
+    *entry = b.entry[0];
+    return done < 0 ? -errno : done == 1 ? 0 : -EINVAL;
+}
+
 int kvm_msr_read(struct kvm_vcpu *v, uint32_t msr, uint64_t *value)
 {
-    struct { struct kvm_msrs head; struct kvm_msr_entry entry; } one = {
-        .head = {.nmsrs = 1}, .entry = {.index = msr}};
-    int done = ioctl(v->fd, KVM_GET_MSRS, &one);
+    struct kvm_msr_entry entry = {.index = msr};
+    int result = one_ioctl(v, KVM_GET_MSRS, &entry);
 
-    if (done < 0)
-        return -errno;
-    *value = one.entry.data;
-    return done == 1 ? 0 : -EINVAL;
+    *value = entry.data;
+    return result;
 }
 
 int kvm_msr_write(struct kvm_vcpu *v, uint32_t msr, uint64_t value)
 {
-    struct { struct kvm_msrs head; struct kvm_msr_entry entry; } one = {
-        .head = {.nmsrs = 1}, .entry = {.index = msr, .data = value}};
-    int done = ioctl(v->fd, KVM_SET_MSRS, &one);
-
-    if (done < 0)
-        return -errno;
-    return done == 1 ? 0 : -EINVAL;
+    return one_ioctl(v, KVM_SET_MSRS, &(struct kvm_msr_entry){.index = msr, .data = value});
 }
 
 /* ---- accesses that come out to us ---------------------------------------- */

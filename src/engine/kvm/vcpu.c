@@ -35,12 +35,13 @@
  * 32 unless told otherwise. */
 static void setup_mce(struct kvm_vcpu *v)
 {
+    const unsigned banks = ARRAY_SIZE(((struct x86_msrs *)0)->mc_bank) / 4;
     uint64_t supported = 0, cap;
 
-    if (!v->vm->caps.mce || ioctl(v->vm->kvm_fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported) < 0)
+    if (!v->vm->caps.mce_banks ||
+        ioctl(v->vm->kvm_fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported) < 0)
         return;
-    cap = (supported & (1u << 8 /* MCG_CTL_P */)) |
-          min_u64(supported & 0xff, ARRAY_SIZE(((struct x86_msrs *)0)->mc_bank) / 4);
+    cap = (supported & (1u << 8 /* MCG_CTL_P */)) | min_u64(v->vm->caps.mce_banks, banks);
     if (ioctl(v->fd, KVM_X86_SETUP_MCE, &cap) < 0)
         log_trace(v->vm->vm.config.log, MSR, "kvm: machine-check banks stay as they are: %s",
                   strerror(errno));
