@@ -43,23 +43,20 @@ static int check_config(const struct machine_config *cfg, struct error **err)
     return rc;
 }
 
-static const struct engine_ops *choose_engine(const struct machine_config *cfg, struct error **err)
+static int choose_engine(struct machine *m, struct error **err)
 {
-    const struct engine_ops *engine;
+    const char *name = m->config.engine;
     char why[256] = "";
 
-    if (!cfg->engine || strcmp(cfg->engine, "auto") == 0) {
-        engine = engine_auto(why, sizeof why);
-        if (!engine)
-            error_set(err, ENODEV, "no engine: %s", why);
-        else
-            log_trace(cfg->log, ENGINE, "%s", why);
-        return engine;
+    if (!name || strcmp(name, "auto") == 0) {
+        m->engine = engine_auto(why, sizeof why);
+        if (!m->engine)
+            return error_set(err, ENODEV, "no engine: %s", why);
+        log_trace(m->log, ENGINE, "%s", why);
+        return 0;
     }
-    engine = engine_find(cfg->engine);
-    if (!engine)
-        error_set(err, EINVAL, "there is no engine '%s'", cfg->engine);
-    return engine;
+    m->engine = engine_find(name);
+    return m->engine ? 0 : error_set(err, EINVAL, "there is no engine '%s'", name);
 }
 
 static int make_model(struct machine *m, struct error **err)
@@ -127,9 +124,7 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
     if (!m->ops)
         rc = error_set(err, EINVAL, "there is no machine '%s'", cfg->machine);
     if (!rc)
-        m->engine = choose_engine(cfg, err);
-    if (!m->engine)
-        rc = rc ? rc : -ENODEV;
+        rc = choose_engine(m, err);
     if (!rc)
         rc = make_parts(m, err);
     if (!rc)

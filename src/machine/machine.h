@@ -35,10 +35,13 @@ struct memory;
 struct strbuf;
 
 /* Where the serial port goes. `write` never blocks: it takes everything or
- * drops (and counts) what does not fit. */
+ * drops (and counts) what does not fit. `ready` (may be NULL) says that
+ * machine_serial_room() is no longer 0. Both run with the VM lock held, in
+ * whichever thread the guest's access comes from. */
 struct machine_serial {
     void (*write)(void *opaque, const uint8_t *data, size_t len);
     void *opaque;
+    void (*ready)(void *opaque);
 };
 
 /* Everything pointed at lives as long as the machine. */

@@ -18,6 +18,7 @@
 #include "base/strbuf.h"
 #include "boot/acpi.h"
 #include "boot/boot.h"
+#include "device/uart16550.h"
 #include "irqchip/intc.h"
 #include "machine/pc_devices.h"
 #include "machine/pc_map.h"
@@ -188,7 +189,7 @@ static void pc_serial_input(struct machine *m, const uint8_t *data, size_t len)
 {
     const struct pc *pc = m->board;
 
-    uart16550_input(pc->com1, data, len);
+    uart16550_receive(pc->com1, data, len);
 }
 
 static size_t pc_serial_room(struct machine *m)

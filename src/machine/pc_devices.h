@@ -13,12 +13,10 @@
 struct acpi_config;
 
 enum {
-    PC_COM1 = 0x3f8, PC_RTC = 0x70, PC_I8042 = 0x60, PC_PM = 0x600, PC_RESET = 0xcf9,
-    PC_RESET_VALUE = 0x06, PC_DEBUG_EXIT = 0xf4, PC_DEBUGCON = 0xe9, PC_POST = 0x80,
-    PC_PVPANIC = 0x505,
+    PC_COM1 = 0x3f8, PC_RTC = 0x70, PC_PM = 0x600, PC_DEBUG_EXIT = 0xf4, PC_DEBUGCON = 0xe9,
+    PC_POST = 0x80, PC_PVPANIC = 0x505,
 };
-enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9,
-       PC_IRQ_MOUSE = 12 };
+enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9 };
 
 struct pc_wiring {
     struct machine *machine;

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pc_devices.c - the wiring table: one function per device, in reset order.
+ */
+#include "machine/pc_devices.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "boot/acpi.h"
+#include "device/acpi_pm.h"
+#include "device/debug_exit.h"
+#include "device/debugcon.h"
+#include "device/i8042.h"
+#include "device/i8254.h"
+#include "device/mc146818.h"
+#include "device/postcode.h"
+#include "device/pvpanic.h"
+#include "device/sysport.h"
+#include "device/testdev.h"
+#include "device/uart16550.h"
+
+static struct irq_line line(struct pc_wiring *w, unsigned gsi)
+{
+    return w->gsi(w->machine, gsi);
+}
+
+static struct device *make_pit(struct pc_wiring *w, struct error **err)
+{
+    const struct i8254_config cfg = {.irq = line(w, PC_IRQ_TIMER)};
+
+    return i8254_new(w->env, &cfg, err);
+}
+
+static struct device *make_rtc(struct pc_wiring *w, struct error **err)
+{
+    const struct mc146818_config cfg = {
+        .port = PC_RTC, .irq = line(w, PC_IRQ_RTC),
+        .base_s = (int64_t)time(NULL) - (int64_t)(clock_now_ns(w->env->clock) / 1000000000),
+    };
+
+    return mc146818_new(w->env, &cfg, err);
+}
+
+static struct device *make_i8042(struct pc_wiring *w, struct error **err)
+{
+    const struct i8042_config cfg = {.irq = line(w, PC_IRQ_KEYBOARD)};
+
+    return i8042_new(w->env, &cfg, err);
+}
+
+static struct device *make_sysport(struct pc_wiring *w, struct error **err)
+{
+    const struct sysport_config cfg = {0};
+
+    return sysport_new(w->env, &cfg, err);
+}
+
+static struct device *make_acpi_pm(struct pc_wiring *w, struct error **err)
+{
+    const struct acpi_pm_config cfg = {.port = PC_PM, .sci = line(w, PC_SCI),
+                                       .timer_32bit = true};
+
+    return acpi_pm_new(w->env, &cfg, err);
+}
+
+static struct device *make_com1(struct pc_wiring *w, struct error **err)
+{
+    const struct machine_serial *s = &w->machine->config.serial;
+    const struct uart16550_config cfg = {
+        .name = "com1", .port = PC_COM1, .irq = line(w, PC_IRQ_COM1),
+        .write = s->write, .ready = s->ready, .opaque = s->opaque,
+    };
+
+    w->com1 = uart16550_new(w->env, &cfg, err);
+    return w->com1;
+}
+
+static struct device *make_debugcon(struct pc_wiring *w, struct error **err)
+{
+    const struct machine_serial *s = &w->machine->config.debugcon;
+    const struct debugcon_config cfg = {.port = PC_DEBUGCON, .write = s->write,
+                                        .opaque = s->opaque};
+
+    return debugcon_new(w->env, &cfg, err);
+}
+
+static struct device *make_postcode(struct pc_wiring *w, struct error **err)
+{
+    const struct postcode_config cfg = {.port = PC_POST};
+
+    return postcode_new(w->env, &cfg, err);
+}
+
+static struct device *make_debug_exit(struct pc_wiring *w, struct error **err)
+{
+    uint16_t port = w->machine->config.debug_exit_port;
+    const struct debug_exit_config cfg = {.port = port ? port : PC_DEBUG_EXIT};
+
+    return debug_exit_new(w->env, &cfg, err);
+}
+
+static struct device *make_pvpanic(struct pc_wiring *w, struct error **err)
+{
+    const struct pvpanic_config cfg = {.port = PC_PVPANIC};
+
+    return pvpanic_new(w->env, &cfg, err);
+}
+
+static struct device *make_testdev(struct pc_wiring *w, struct error **err)
+{
+    struct testdev_config cfg;
+
+    for (unsigned i = 0; i < TESTDEV_LINES; i++)
+        cfg.line[i] = line(w, i);
+    return testdev_new(w->env, &cfg, err);
+}
+
+static bool own_irqchip(const struct machine *m)
+{
+    return !m->vm->irqchip;            /* else the 8254 is among the engine's twins */
+}
+
+static bool wants_testdev(const struct machine *m)
+{
+    return m->config.test_device;
+}
+
+static const struct {
+    struct device *(*make)(struct pc_wiring *w, struct error **err);
+    bool (*when)(const struct machine *m);     /* NULL = always */
+} makers[] = {
+    {make_pit, own_irqchip}, {make_rtc, NULL},        {make_i8042, NULL},
+    {make_sysport, NULL},    {make_acpi_pm, NULL},    {make_com1, NULL},
+    {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
+    {make_pvpanic, NULL},    {make_testdev, wants_testdev},
+};
+
+int pc_devices_make(struct pc_wiring *w, struct error **err)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(makers); i++) {
+        struct error *why = NULL;
+        struct device *dev;
+
+        if (makers[i].when && !makers[i].when(w->machine))
+            continue;
+        dev = makers[i].make(w, &why);
+        if (!dev) {
+            int code = why ? why->code : ENOMEM;
+
+            if (err)
+                *err = why;
+            else
+                error_free(&why);
+            return -code;
+        }
+        machine_add_device(w->machine, dev);
+    }
+    return 0;
+}
+
+/* The keyboard controller is there for its reset line; nothing is plugged into
+ * it, so the operating system is spared the search (has_8042 stays false). */
+void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi)
+{
+    static const struct acpi_isa_device devices[] = {
+        {.name = "COM1", .hid = "PNP0501", .port = {PC_COM1}, .ports = {8}, .irq = PC_IRQ_COM1,
+         .uid = 1},
+        {.name = "RTC_", .hid = "PNP0B00", .port = {PC_RTC}, .ports = {2}, .irq = PC_IRQ_RTC},
+        {.name = "PEVT", .hid = "QEMU0001", .port = {PC_PVPANIC}, .ports = {1}},
+    };
+
+    _Static_assert(ARRAY_SIZE(devices) <= ACPI_ISA_DEVICES_MAX, "they fit");
+    acpi->pm1_event = PC_PM + ACPI_PM_EVENT;
+    acpi->pm1_control = PC_PM + ACPI_PM_CONTROL;
+    acpi->pm_timer = PC_PM + ACPI_PM_TIMER;
+    acpi->pm_timer_32bit = true;
+    acpi->power_button = true;
+    acpi->sci_irq = PC_SCI;
+    acpi->s5_sleep_type = ACPI_PM_S5_TYPE;
+    acpi->reset_port = SYSPORT_RESET_CONTROL;
+    acpi->reset_value = SYSPORT_RESET_VALUE;
+    acpi->rtc_century = MC146818_CENTURY;
+    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
+        acpi->device[acpi->devices++] = devices[i];
+}
