@@ -186,6 +186,16 @@ struct dbt_block *dbt_cache_at(struct dbt_cache *c, uint64_t host_pc)
     return c->block[lo - 1];
 }
 
+uint8_t *dbt_cache_start(const struct dbt_cache *c)
+{
+    return c->write;
+}
+
+struct dbt_block *dbt_cache_at_offset(struct dbt_cache *c, uint32_t offset)
+{
+    return dbt_cache_at(c, (uint64_t)(uintptr_t)c->exec + offset);
+}
+
 void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt_block *to)
 {
     const uint8_t *body = c->write + (to->body - c->exec);

@@ -86,6 +86,8 @@ struct dbt_frame {
     uint64_t fpu_live;
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
     uint64_t tmp;                           /* within one guest instruction */
+    uint32_t origin;                        /* cache offset of the last indirect jump */
+    uint32_t pad;
     uint64_t gpr[X86_GPR_COUNT];
     uint64_t rflags;                        /* arithmetic flags when outside */
     uint64_t exit_kind;
@@ -146,6 +148,9 @@ struct dbt_block *dbt_cache_find(struct dbt_cache *c, uint64_t rip, uint64_t phy
                                  uint32_t mode);
 struct dbt_block *dbt_cache_at(struct dbt_cache *c, uint64_t host_pc);
 bool dbt_cache_contains(const struct dbt_cache *c, uint64_t host_pc);
+uint8_t *dbt_cache_start(const struct dbt_cache *c);  /* writable mapping */
+/* The block that the code at this offset belongs to. */
+struct dbt_block *dbt_cache_at_offset(struct dbt_cache *c, uint32_t offset);
 void dbt_cache_range(const struct dbt_cache *c, uintptr_t *start, uintptr_t *end);
 /* Drops blocks that overlap [phys, phys+len); returns how many. */
 unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len);
@@ -219,6 +224,7 @@ struct dbt_translation {
     unsigned stubs;
     bool fpu_checked;
     const struct x86_cpu *cpu;
+    const uint8_t *cache_start;             /* writable mapping: what origin counts from */
 };
 
 /* Translates the block at t->rip into t->e. False: not even one instruction

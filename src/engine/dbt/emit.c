@@ -92,12 +92,36 @@ void emit_mov_ri(struct emit *e, enum host_reg dst, uint64_t imm)
     }
 }
 
-void emit_load(struct emit *e, enum host_reg dst, struct host_mem m) { emit_rm(e, 0x8b, true, dst, m); }
-void emit_store(struct emit *e, struct host_mem m, enum host_reg src) { emit_rm(e, 0x89, true, src, m); }
-void emit_load32(struct emit *e, enum host_reg dst, struct host_mem m) { emit_rm(e, 0x8b, false, dst, m); }
-void emit_store32(struct emit *e, struct host_mem m, enum host_reg src) { emit_rm(e, 0x89, false, src, m); }
-void emit_lea(struct emit *e, enum host_reg dst, struct host_mem m) { emit_rm(e, 0x8d, true, dst, m); }
-void emit_lea32(struct emit *e, enum host_reg dst, struct host_mem m) { emit_rm(e, 0x8d, false, dst, m); }
+void emit_load(struct emit *e, enum host_reg dst, struct host_mem m)
+{
+    emit_rm(e, 0x8b, true, dst, m);
+}
+
+void emit_store(struct emit *e, struct host_mem m, enum host_reg src)
+{
+    emit_rm(e, 0x89, true, src, m);
+}
+
+void emit_load32(struct emit *e, enum host_reg dst, struct host_mem m)
+{
+    emit_rm(e, 0x8b, false, dst, m);
+}
+
+void emit_store32(struct emit *e, struct host_mem m, enum host_reg src)
+{
+    emit_rm(e, 0x89, false, src, m);
+}
+
+void emit_lea(struct emit *e, enum host_reg dst, struct host_mem m)
+{
+    emit_rm(e, 0x8d, true, dst, m);
+}
+
+void emit_lea32(struct emit *e, enum host_reg dst, struct host_mem m)
+{
+    emit_rm(e, 0x8d, false, dst, m);
+}
+
 
 void emit_store32_imm(struct emit *e, struct host_mem m, uint32_t imm)
 {

@@ -39,7 +39,6 @@ static inline void e8(struct emit *e, uint8_t b)
     else
         e->overflow = true;
 }
-static inline void e16(struct emit *e, uint16_t v) { e8(e, (uint8_t)v); e8(e, (uint8_t)(v >> 8)); }
 static inline void e32(struct emit *e, uint32_t v)
 {
     if (likely(e->end - e->p >= 4)) {
@@ -49,7 +48,11 @@ static inline void e32(struct emit *e, uint32_t v)
         e->overflow = true;
     }
 }
-static inline void e64(struct emit *e, uint64_t v) { e32(e, (uint32_t)v); e32(e, (uint32_t)(v >> 32)); }
+static inline void e64(struct emit *e, uint64_t v)
+{
+    e32(e, (uint32_t)v);
+    e32(e, (uint32_t)(v >> 32));
+}
 
 static inline struct host_mem h_base(enum host_reg base, int32_t disp)
 {

@@ -101,6 +101,7 @@ static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint
         BUG_ON(!dbt_cache_begin(d->cache, &t->e));
     }
     t->cpu = &d->interp.cpu;
+    t->cache_start = dbt_cache_start(d->cache);
     t->rip = proto.rip;
     t->mode = proto.mode;
     t->code_bits = proto.mode & DBT_MODE_BITS;
@@ -332,6 +333,29 @@ static struct next exit_chain(struct dbt_vcpu *d, struct dbt_site *site)
     return (struct next){to->body, false};
 }
 
+/* An indirect jump to an address that is none faults itself, with the stack as
+ * it was before: a RET or CALL has moved it already. */
+static struct next undo_jump(struct dbt_vcpu *d, const struct dbt_frame *f)
+{
+    struct x86_state *s = &d->interp.cpu.s;
+    struct dbt_block *b = dbt_cache_at_offset(d->cache, f->origin);
+    struct x86_insn insn;
+    const uint8_t *code;
+    uint64_t phys;
+
+    if (!b || b->dropped)
+        return BOUNDARY;                    /* faults at the target instead */
+    s->rip = b->rip + b->insn[b->insns - 1].guest_offset;
+    code = fetch(d, &phys);
+    dbt_fpu_park(d);
+    if (!code || x86_decode(code, PAGE_SIZE - (phys & PAGE_OFFSET_MASK), 64, &insn) < 0)
+        return BOUNDARY;
+    if (insn.gprs_written & 1u << X86_RSP)
+        s->gpr[X86_RSP] += dbt_branch_is_ret(&insn) ? -(uint64_t)(8 + dbt_ret_drop(&insn)) : 8;
+    interpret_one(d, false);
+    return BOUNDARY;
+}
+
 static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f)
 {
     uint64_t pc = f->exit_kind == DBT_EXIT_FAULT ? d->guard.pc : f->exit_pc;
@@ -340,6 +364,9 @@ static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f)
 
     if (f->exit_kind == DBT_EXIT_LOOKUP) {
         d->interp.cpu.s.rip = f->target;
+        if (unlikely(d->interp.cpu.mode.code_bits == 64 &&
+                     !x86_canonical(&d->interp.cpu, f->target)))
+            return undo_jump(d, f);
         return quiet(d) ? LOOK_UP : BOUNDARY;
     }
     b = dbt_cache_at(d->cache, pc);

@@ -50,6 +50,8 @@ bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
 bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn);   /* push pop leave */
 /* `next` is the address of the instruction after this one. */
 bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next);
+bool dbt_branch_is_ret(const struct x86_insn *insn);
+unsigned dbt_ret_drop(const struct x86_insn *insn);    /* RET imm16 */
 /* Goes on at a known guest address. */
 void dbt_emit_goto(struct dbt_translation *t, uint64_t target);
 

@@ -164,10 +164,13 @@ static void emit_poll(struct dbt_translation *t, uint64_t target)
     dbt_stub_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP)->target = target;
 }
 
-/* Target in r11. */
+/* Target in r11. The origin is for the dispatcher, should the target turn out
+ * to be none: then the jump itself has to fault. */
 static void emit_indirect(struct dbt_translation *t)
 {
-    dbt_reach(t, 32);
+    dbt_reach(t, 48);
+    emit_store32_imm(&t->e, h_frame(offsetof(struct dbt_frame, origin)),
+                     (uint32_t)(t->e.p - t->cache_start));
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
     dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_LOOKUP);
     emit_pext(&t->e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, jump_mask)));
@@ -298,9 +301,19 @@ static bool emit_jmp_insn(struct dbt_translation *t, const struct x86_insn *insn
     return true;
 }
 
+bool dbt_branch_is_ret(const struct x86_insn *insn)
+{
+    return insn->mnemonic == M(RET);
+}
+
+unsigned dbt_ret_drop(const struct x86_insn *insn)
+{
+    return insn->operands ? (uint16_t)insn->imm[0] : 0;
+}
+
 static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
-    int32_t drop = insn->operands ? (int32_t)(uint16_t)insn->imm[0] : 0;
+    int32_t drop = (int32_t)dbt_ret_drop(insn);
 
     emit_lea(&t->e, H_R11, h_base(H_R9, 0));
     dbt_emit_access(t, bytes, false);
