@@ -86,6 +86,13 @@ struct dbt_frame {
     uint64_t fpu_live;
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
     uint64_t tmp;                           /* within one guest instruction */
+    /* RFLAGS but for the arithmetic flags, which the host has: IF alone, and the
+     * rest. Apart because a store is the way to change one without flags. */
+    uint64_t flag_if, flags_system;
+    uint64_t no_irq_waiting;                /* 0: setting IF has to go to the dispatcher */
+    uint64_t arith_mask, if_mask;
+    /* POPF's plain case: the other flags, gathered, and minus their present value. */
+    uint64_t other_mask, minus_other;
     uint32_t origin;                        /* cache offset of the last indirect jump */
     uint32_t pad;
     uint64_t gpr[X86_GPR_COUNT];
@@ -100,6 +107,10 @@ struct dbt_frame {
 };
 
 /* A place in a block where the code may be left: found by return address. */
+/* Flags that POPF at CPL 0 can change besides IF and the arithmetic ones. */
+#define DBT_POPF_OTHER (X86_FLAG_TF | X86_FLAG_DF | X86_FLAG_IOPL | X86_FLAG_NT | X86_FLAG_RF | \
+                        X86_FLAG_VM | X86_FLAG_AC | X86_FLAG_ID)
+
 struct dbt_site {
     uint32_t host_offset;                   /* of the return address, from block start */
     uint16_t insn;
@@ -163,7 +174,14 @@ uint64_t dbt_cache_generation(const struct dbt_cache *c);
 /* ---- tables.c: address tables ------------------------------------------- */
 
 /* dbt_block.mode: what besides the bytes decides the translation. */
-enum { DBT_MODE_BITS = 0xff, DBT_MODE_VEX = 0x100 };   /* code size; VEX and EVEX allowed */
+enum {
+    DBT_MODE_BITS = 0xff,                   /* code size */
+    DBT_MODE_VEX = 0x100,                   /* VEX and EVEX encodings are allowed */
+    DBT_MODE_USER = 0x200,                  /* CPL 3 */
+    DBT_MODE_FS = 0x400,                    /* outside 64-bit mode: the segment has no limit */
+    DBT_MODE_GS = 0x800,
+    DBT_MODE_IF = 0x1000,                   /* CLI, STI, PUSHF, POPF need no privilege check */
+};
 
 enum dbt_ring { DBT_RING_KERNEL, DBT_RING_USER, DBT_RINGS };
 

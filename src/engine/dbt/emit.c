@@ -140,15 +140,26 @@ void emit_movzx16(struct emit *e, enum host_reg dst, enum host_reg src)
     emit_rr(e, 0x0f | 0xb7 << 8, false, dst, src);
 }
 
-/* PEXT r64a, r64b, r/m64: VEX.LZ.F3.0F38.W1 F5 /r; vvvv = source. */
-void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
+/* PEXT, PDEP r64a, r64b, r/m64: VEX.LZ.F3/F2.0F38.W1 F5 /r; vvvv = source. */
+static void emit_bits(struct emit *e, unsigned pp, enum host_reg dst, enum host_reg src,
+                      struct host_mem mask)
 {
     BUG_ON(mask.seg || mask.index != H_NONE);
     e8(e, 0xc4);
     e8(e, (uint8_t)((dst > 7 ? 0 : 0x80) | 0x40 | (mask.base > 7 ? 0 : 0x20) | 2));
-    e8(e, (uint8_t)(0x80 | (~(unsigned)src & 15) << 3 | 2));
+    e8(e, (uint8_t)(0x80 | (~(unsigned)src & 15) << 3 | pp));
     e8(e, 0xf5);
     emit_modrm_mem(e, dst, &mask);
+}
+
+void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
+{
+    emit_bits(e, 2, dst, src, mask);
+}
+
+void emit_pdep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
+{
+    emit_bits(e, 3, dst, src, mask);
 }
 
 void emit_not(struct emit *e, enum host_reg r) { emit_rr(e, 0xf7, true, 2, r); }

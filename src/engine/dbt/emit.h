@@ -87,6 +87,7 @@ void emit_lea(struct emit *e, enum host_reg dst, struct host_mem m);
 void emit_lea32(struct emit *e, enum host_reg dst, struct host_mem m);
 void emit_movzx16(struct emit *e, enum host_reg dst, enum host_reg src);
 void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
+void emit_pdep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
 void emit_not(struct emit *e, enum host_reg r);
 /* jrcxz over a distance not known yet: returns the byte to patch. */
 uint8_t *emit_jrcxz(struct emit *e);

@@ -104,6 +104,9 @@ static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
     for (unsigned i = 0; i < DBT_CROSS_SIZES; i++)
         f->cross_mask[i] = PAGE_OFFSET_MASK & ~((2ull << i) - 1);
     f->jump_mask = DBT_JUMP_MASK;
+    f->arith_mask = X86_FLAGS_ARITH;
+    f->if_mask = X86_FLAG_IF;
+    f->other_mask = DBT_POPF_OTHER;
     for (unsigned i = 0; i < DBT_EXITS; i++)
         f->exit[i] = d->thunks.exit[i];
 }

@@ -72,13 +72,29 @@ static void jump_remember(struct dbt_vcpu *d, enum dbt_ring ring, const struct d
 
 /* ---- finding and making blocks ------------------------------------------------ */
 
+static bool unlimited(const struct x86_segment *seg)
+{
+    /* Writable data, expand up, present, limit 4 GiB. */
+    return seg->limit == UINT32_MAX && !(seg->attr & X86_ATTR_UNUSABLE) &&
+           (seg->attr & (X86_ATTR_P | X86_ATTR_S | 0xe)) == (X86_ATTR_P | X86_ATTR_S | 0x2);
+}
+
 static uint32_t mode_key(const struct dbt_vcpu *d)
 {
-    const struct x86_state *s = &d->interp.cpu.s;
-    bool vex = (s->cr4 & X86_CR4_OSXSAVE) &&
-               (s->xcr0 & d->fpu_components) == d->fpu_components;
+    const struct x86_cpu *cpu = &d->interp.cpu;
+    const struct x86_state *s = &cpu->s;
+    uint32_t key = cpu->mode.code_bits;
 
-    return d->interp.cpu.mode.code_bits | (vex ? DBT_MODE_VEX : 0);
+    if ((s->cr4 & X86_CR4_OSXSAVE) && (s->xcr0 & d->fpu_components) == d->fpu_components)
+        key |= DBT_MODE_VEX;
+    if (cpu->mode.cpl == 3)
+        key |= DBT_MODE_USER;
+    if (cpu->mode.cpl == 0)
+        key |= DBT_MODE_IF;
+    if (cpu->mode.code_bits == 64)
+        return key;
+    return key | (unlimited(&s->seg[X86_FS]) ? DBT_MODE_FS : 0) |
+           (unlimited(&s->seg[X86_GS]) ? DBT_MODE_GS : 0);
 }
 
 static void forget_all(struct dbt_vcpu *d)
@@ -155,6 +171,15 @@ static struct dbt_block *find(struct dbt_vcpu *d)
 
 /* ---- in and out ------------------------------------------------------------- */
 
+/* Gathered as PEXT with frame.other_mask gathers them. */
+static uint64_t other_flags(uint64_t rflags)
+{
+    uint64_t v, mask = DBT_POPF_OTHER;
+
+    __asm__("pext %2, %1, %0" : "=r"(v) : "r"(rflags), "rm"(mask));
+    return v;
+}
+
 static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
 {
     const struct x86_state *s = &d->interp.cpu.s;
@@ -162,6 +187,11 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         f->gpr[i] = s->gpr[i];
     f->rflags = (s->rflags & X86_FLAGS_ARITH) | X86_FLAG_1 | X86_FLAG_IF;
+    f->flag_if = s->rflags & X86_FLAG_IF;
+    f->flags_system = s->rflags & ~(uint64_t)(X86_FLAGS_ARITH | X86_FLAG_IF);
+    f->minus_other = -other_flags(s->rflags);
+    f->no_irq_waiting = !(atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed) &
+                          REQUEST_INTR);
     f->seg_base[X86_FS] = s->seg[X86_FS].base;
     f->seg_base[X86_GS] = s->seg[X86_GS].base;
 }
@@ -172,7 +202,7 @@ static void state_out(struct dbt_vcpu *d, const struct dbt_frame *f)
 
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         s->gpr[i] = f->gpr[i];
-    s->rflags = (s->rflags & ~(uint64_t)X86_FLAGS_ARITH) | (f->rflags & X86_FLAGS_ARITH);
+    s->rflags = f->flags_system | f->flag_if | (f->rflags & X86_FLAGS_ARITH);
 }
 
 static void gs_base_set(struct dbt_vcpu *d, enum dbt_ring ring)
@@ -244,7 +274,7 @@ static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, u
 {
     if (!quiet(d) || d->interp.key != key)
         return BOUNDARY;
-    if (b->dropped || insn + 1u >= b->insns ||
+    if (b->dropped || b->mode != mode_key(d) || insn + 1u >= b->insns ||
         d->interp.cpu.s.rip != b->rip + b->insn[insn + 1].guest_offset)
         return LOOK_UP;
     return resume(d, b, insn + 1);

@@ -157,7 +157,7 @@ static bool executable(const struct dbt_translation *t, const struct x86_insn *i
     if (dbt_is_vex(insn) && !(t->mode & DBT_MODE_VEX))
         return false;
     return insn->class == X86_CLASS_INTEGER || insn->class == X86_CLASS_BRANCH ||
-           insn->class == X86_CLASS_HOST;
+           insn->class == X86_CLASS_HOST || dbt_is_flags(insn);
 }
 
 static void emit_fpu_check(struct dbt_translation *t)

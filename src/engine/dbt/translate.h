@@ -46,8 +46,17 @@ void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
 /* ---- translate_insn.c ---------------------------------------------------- */
 bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
 
+/* ---- translate_flags.c --------------------------------------------------- */
+bool dbt_is_flags(const struct x86_insn *insn);        /* CLI STI PUSHF POPF */
+bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn);
+
 /* ---- translate_flow.c ---------------------------------------------------- */
 bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn);   /* push pop leave */
+/* Bytes that a stack operation of this mode moves, or 0: leave it alone. */
+unsigned dbt_stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn);
+/* r11 = address of the new top of stack, rcx = addend; rsp does not move yet. */
+void dbt_emit_push_address(struct dbt_translation *t, unsigned bytes);
+void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n);
 /* `next` is the address of the instruction after this one. */
 bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next);
 bool dbt_branch_is_ret(const struct x86_insn *insn);

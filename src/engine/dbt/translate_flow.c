@@ -19,16 +19,14 @@
 
 /* ---- push, pop, leave ---------------------------------------------------- */
 
-/* Bytes a stack operation of this mode moves, or 0: leave it alone. */
-static unsigned stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn)
+unsigned dbt_stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn)
 {
     if (insn->operand_bits == 16 || t->code_bits == 16)
         return 0;
     return t->code_bits / 8;
 }
 
-/* r11 = address of the new top of stack; rcx = addend. */
-static void emit_push_address(struct dbt_translation *t, unsigned bytes)
+void dbt_emit_push_address(struct dbt_translation *t, unsigned bytes)
 {
     struct host_mem top = h_base(H_R9, -(int32_t)bytes);
 
@@ -39,7 +37,7 @@ static void emit_push_address(struct dbt_translation *t, unsigned bytes)
     dbt_emit_access(t, bytes, true);
 }
 
-static void emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n)
+void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n)
 {
     if (bytes == 8)
         emit_lea(&t->e, H_R9, h_base(H_R9, n));
@@ -50,7 +48,7 @@ static void emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n)
 static void emit_push_reg(struct dbt_translation *t, unsigned bytes, enum host_reg value)
 {
     emit_rm(&t->e, 0x89, bytes == 8, value, h_index(H_R11, H_RCX, 1, 0));
-    emit_sp_add(t, bytes, -(int32_t)bytes);
+    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
 }
 
 /* Pushes what `slot` of the frame holds. */
@@ -59,7 +57,7 @@ static void emit_push_slot(struct dbt_translation *t, unsigned bytes, struct hos
     dbt_emit_fold(t);
     emit_load(&t->e, H_RCX, slot);
     emit_rm(&t->e, 0x89, bytes == 8, H_RCX, h_base(H_R11, 0));
-    emit_sp_add(t, bytes, -(int32_t)bytes);
+    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
 }
 
 static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t value)
@@ -72,7 +70,7 @@ static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t va
         emit_mov_ri(&t->e, H_RCX, value);
         emit_rm(&t->e, 0x89, true, H_RCX, h_base(H_R11, 0));
     }
-    emit_sp_add(t, bytes, -(int32_t)bytes);
+    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
 }
 
 /* Loads the memory operand of PUSH, CALL or JMP into frame.tmp. */
@@ -92,20 +90,20 @@ static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, un
 
     switch (o->kind) {
     case X86_OPND_GPR:
-        emit_push_address(t, bytes);
+        dbt_emit_push_address(t, bytes);
         if (dbt_home[o->reg] != H_NONE)
             emit_push_reg(t, bytes, dbt_home[o->reg]);
         else
             emit_push_slot(t, bytes, dbt_slot(o->reg));
         return true;
     case X86_OPND_IMM:
-        emit_push_address(t, bytes);
+        dbt_emit_push_address(t, bytes);
         emit_push_imm(t, bytes, (uint64_t)insn->imm[o->reg]);
         return true;
     case X86_OPND_MEM:
         if (!emit_load_tmp(t, insn, bytes))
             return false;
-        emit_push_address(t, bytes);
+        dbt_emit_push_address(t, bytes);
         emit_push_slot(t, bytes, h_frame(offsetof(struct dbt_frame, tmp)));
         return true;
     default:
@@ -129,7 +127,7 @@ static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, uns
         emit_store(&t->e, dbt_slot(o->reg), H_RCX);
     }
     if (o->reg != X86_RSP)
-        emit_sp_add(t, bytes, (int32_t)bytes);
+        dbt_emit_sp_add(t, bytes, (int32_t)bytes);
     return true;
 }
 
@@ -144,7 +142,7 @@ static bool emit_leave(struct dbt_translation *t, unsigned bytes)
 
 bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn)
 {
-    unsigned bytes = stack_bytes(t, insn);
+    unsigned bytes = dbt_stack_bytes(t, insn);
 
     if (!bytes)
         return false;
@@ -276,7 +274,7 @@ static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, un
 
     if (!direct && !emit_indirect_target(t, insn, bytes))
         return false;
-    emit_push_address(t, bytes);
+    dbt_emit_push_address(t, bytes);
     emit_push_imm(t, bytes, next);
     if (direct) {
         dbt_emit_goto(t, branch_target(t, insn, next));
@@ -318,14 +316,14 @@ static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, uns
     emit_lea(&t->e, H_R11, h_base(H_R9, 0));
     dbt_emit_access(t, bytes, false);
     emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
-    emit_sp_add(t, bytes, (int32_t)bytes + drop);
+    dbt_emit_sp_add(t, bytes, (int32_t)bytes + drop);
     emit_indirect(t);
     return true;
 }
 
 bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next)
 {
-    unsigned bytes = stack_bytes(t, insn);
+    unsigned bytes = dbt_stack_bytes(t, insn);
 
     if (!bytes)
         return false;

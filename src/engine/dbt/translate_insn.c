@@ -17,8 +17,7 @@
 static bool left_alone(const struct x86_insn *insn)
 {
     switch (insn->mnemonic) {
-    case M(CLD): case M(STD): case M(XLAT): case M(ENTER): case M(PUSHFQ): case M(POPFQ):
-    case M(PUSHF): case M(POPF): case M(PUSHFD): case M(POPFD): case M(PUSHA): case M(PUSHAD):
+    case M(CLD): case M(STD): case M(XLAT): case M(ENTER): case M(PUSHA): case M(PUSHAD):
     case M(POPA): case M(POPAD):
     case M(FNSTENV): case M(FLDENV): case M(FNSAVE): case M(FRSTOR):
     case M(MASKMOVQ): case M(MASKMOVDQU): case M(VMASKMOVDQU):
@@ -250,6 +249,8 @@ bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn)
         return false;
     if (does_nothing(insn))
         return true;
+    if (dbt_is_flags(insn))
+        return dbt_emit_flags(t, insn);
     switch (insn->mnemonic) {
     case M(LEA):
         return emit_lea_direct(t, insn) || emit_lea_insn(t, insn);

@@ -39,12 +39,14 @@ static bool emit_segment(struct dbt_translation *t, const struct x86_insn *insn)
     unsigned seg = insn->mem.seg;
 
     if (seg != X86_FS && seg != X86_GS)
-        return true;            /* flat: 64-bit mode, or checked by the mode key */
-    if (t->code_bits != 64)
-        return false;
+        return true;            /* flat: 64-bit mode, or checked by the dispatcher */
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, seg_base) + 8 * seg));
-    emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
-    return true;
+    if (t->code_bits == 64) {
+        emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+        return true;
+    }
+    emit_lea32(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    return t->mode & (seg == X86_FS ? DBT_MODE_FS : DBT_MODE_GS);
 }
 
 bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment)
