@@ -101,6 +101,10 @@ static int make_irqchip(struct machine *m, const struct device_env *env, struct 
     return n < 0 ? n : 0;
 }
 
+/* What firmware sets IA32_MTRR_DEF_TYPE to (Intel SDM vol. 3, 11.11.2.1): RAM
+ * is cached. Devices are mapped uncached through the PAT. */
+enum { MTRR_WRITE_BACK = 6, MTRR_ENABLED = 1 << 11 };
+
 /* ---- firmware's traces ------------------------------------------------- */
 
 /* The BIOS data area: addresses of serial ports, EBDA segment, KiB of base
@@ -182,6 +186,7 @@ static int pc_reset(struct machine *m, struct error **err)
     rc = put_acpi_tables(m, err);
     if (!rc)
         rc = boot_load(&m->image, &target, &start, err);
+    start.msr.mtrr_def_type = MTRR_ENABLED | MTRR_WRITE_BACK;
     return rc ? rc : vcpus_reset(m, &start, err);
 }
 
