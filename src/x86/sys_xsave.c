@@ -37,7 +37,8 @@ static struct x86_image_form form_of(const struct x86_cpu *cpu, const struct x86
     return (struct x86_image_form){
         .wide = rex_w(insn),
         .selectors = !has(cpu, X86_FEATURE_FCS_FDS_ZERO),
-        .pointers = !cpu->model->amd || has(cpu, X86_FEATURE_XSAVEERPTR),
+        .save_pointers = !cpu->model->amd,
+        .load_pointers = !cpu->model->amd || has(cpu, X86_FEATURE_XSAVEERPTR),
         .registers = insn->code_bits == 64 ? 16 : 8,
     };
 }

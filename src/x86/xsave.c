@@ -16,8 +16,8 @@
 
 enum { FSW_ES = 1 << 7 };
 
-static const struct x86_image_form form_host = {.wide = true, .pointers = true,
-                                                .registers = 16};
+static const struct x86_image_form form_host = {.wide = true, .save_pointers = true,
+                                                .load_pointers = true, .registers = 16};
 
 /* ---- layout ----------------------------------------------------------------- */
 
@@ -68,7 +68,7 @@ uint32_t x86_xsave_bytes(uint64_t components)
 
 void x86_image_put_x87(const struct x86_fpu *f, struct x86_image_form form, uint8_t *image)
 {
-    bool pointers = form.pointers || f->fsw & FSW_ES;
+    bool pointers = form.save_pointers || f->fsw & FSW_ES;
     uint64_t fip = pointers ? f->fip : 0, fdp = pointers ? f->fdp : 0;
     put_le16(image, f->fcw);
     put_le16(image + 2, f->fsw);
@@ -100,7 +100,7 @@ void x86_image_get_x87(struct x86_fpu *f, struct x86_image_form form, const uint
     if (f->fsw & ~f->fcw & 0x3f)
         f->fsw |= FSW_ES | 1 << 15;
     f->ftw = image[4];
-    if (form.pointers || f->fsw & FSW_ES) {
+    if (form.load_pointers || f->fsw & FSW_ES) {
         f->fop = get_le16(image + 6) & 0x7ff;
         f->fip = form.wide ? get_le64(image + 8) : get_le32(image + 8);
         f->fdp = form.wide ? get_le64(image + 16) : get_le32(image + 16);

@@ -22,7 +22,9 @@ enum { X86_FX_MXCSR = 24, X86_FX_ST = 32, X86_FX_XMM = 160, X86_XSAVE_BV = 512,
 struct x86_image_form {
     bool wide;              /* REX.W: 64-bit FIP and FDP, no selectors */
     bool selectors;         /* FCS and FDS are real, not read as zero */
-    bool pointers;          /* FOP, FIP, FDP even when no x87 exception is pending */
+    /* FOP, FIP and FDP even when no x87 exception is pending? AMD's processors save
+     * zeros then, and load them only if CPUID says XSAVEERPTR (APM vol. 2, 11.5). */
+    bool save_pointers, load_pointers;
     uint8_t registers;      /* vector registers reachable: 8 outside 64-bit mode, else 16 */
 };
 
