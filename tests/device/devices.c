@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * devices.c - every device that there is, in a typical configuration.
+ */
+#include "kit.h"
+
+#include "base/clock.h"
+#include "base/types.h"
+#include "device/acpi_pm.h"
+#include "device/debug_exit.h"
+#include "device/debugcon.h"
+#include "device/i8042.h"
+#include "device/i8254.h"
+#include "device/mc146818.h"
+#include "device/postcode.h"
+#include "device/pvpanic.h"
+#include "device/sysport.h"
+#include "device/testdev.h"
+#include "device/uart16550.h"
+#include "irqchip/intc.h"
+
+static int one(struct rig *rig, struct device *dev)
+{
+    rig->device[0] = dev;
+    rig->devices = dev != NULL;
+    return dev ? 0 : -1;
+}
+
+/* ---- uart16550 ---- */
+
+static void uart_ready(void *opaque)
+{
+    rig_note(opaque, 0x7ead9);
+}
+
+static int uart_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct uart16550_config cfg = {.name = "com1", .port = 0x3f8, .irq = rig_line(rig, 4),
+                                   .write = rig_write, .ready = uart_ready, .opaque = rig};
+
+    return one(rig, uart16550_new(env, &cfg, err));
+}
+
+static uint64_t uart_poke(struct rig *rig, struct rig_random *r)
+{
+    uint8_t data[40];
+    size_t n = rig_random_below(r, sizeof data), room = uart16550_room(rig->device[0]);
+
+    for (size_t i = 0; i < n; i++)
+        data[i] = (uint8_t)rig_random(r);
+    if (rig_random_below(r, 8) == 0)
+        uart16550_break(rig->device[0]);
+    else                         /* sometimes more than there is room for */
+        uart16550_receive(rig->device[0], data, n);
+    return room;
+}
+
+/* ---- timers and clocks ---- */
+
+static int pit_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct i8254_config cfg = {.irq = rig_line(rig, 0)};
+
+    return one(rig, i8254_new(env, &cfg, err));
+}
+
+static int rtc_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct mc146818_config cfg = {.port = 0x70, .irq = rig_line(rig, 8), .base_s = 1700000000};
+
+    return one(rig, mc146818_new(env, &cfg, err));
+}
+
+static uint64_t rtc_poke(struct rig *rig, struct rig_random *r)
+{
+    return mc146818_nmi_masked(rig->device[0]);
+}
+
+static int pm_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct acpi_pm_config cfg = {.port = 0x600, .sci = rig_line(rig, 9), .smi_port = 0xb2};
+
+    return one(rig, acpi_pm_new(env, &cfg, err));
+}
+
+static uint64_t pm_poke(struct rig *rig, struct rig_random *r)
+{
+    return acpi_pm_power_button(rig->device[0]);
+}
+
+/* ---- small ports ---- */
+
+static int i8042_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct i8042_config cfg = {.irq = rig_line(rig, 1)};
+
+    return one(rig, i8042_new(env, &cfg, err));
+}
+
+static int sysport_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct sysport_config cfg = {.no_reset_control = false};
+
+    return one(rig, sysport_new(env, &cfg, err));
+}
+
+static int debugcon_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct debugcon_config cfg = {.port = 0xe9, .write = rig_write, .opaque = rig};
+
+    return one(rig, debugcon_new(env, &cfg, err));
+}
+
+static int postcode_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct postcode_config cfg = {.port = 0x80};
+
+    return one(rig, postcode_new(env, &cfg, err));
+}
+
+static uint64_t postcode_poke(struct rig *rig, struct rig_random *r)
+{
+    return postcode_last(rig->device[0]);
+}
+
+static int debug_exit_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct debug_exit_config cfg = {.port = 0xf4};
+
+    return one(rig, debug_exit_new(env, &cfg, err));
+}
+
+static int testdev_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct testdev_config cfg;
+
+    for (unsigned i = 0; i < TESTDEV_LINES; i++)
+        cfg.line[i] = rig_line(rig, i);
+    return one(rig, testdev_new(env, &cfg, err));
+}
+
+static int pvpanic_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct pvpanic_config cfg = {.port = 0x505};
+
+    return one(rig, pvpanic_new(env, &cfg, err));
+}
+
+/* ---- interrupt controllers, which only exist together ---- */
+
+enum { CPUS = 3 };
+
+static void cpu_intr(void *opaque, unsigned cpu, bool pending)
+{
+    struct irq_line line = rig_line(opaque, 32 + cpu);
+
+    irq_line_set(&line, pending);
+}
+
+static void cpu_nmi(void *opaque, unsigned cpu)
+{
+    rig_note(opaque, 0x100 + cpu);
+}
+
+static void cpu_init(void *opaque, unsigned cpu)
+{
+    rig_note(opaque, 0x200 + cpu);
+}
+
+static void cpu_sipi(void *opaque, unsigned cpu, uint8_t vector)
+{
+    rig_note(opaque, 0x10000 + cpu * 256u + vector);
+}
+
+static const struct intc_cpu_ops cpu_ops = {cpu_intr, cpu_nmi, cpu_init, cpu_sipi};
+
+static int intc_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct intc_config cfg = {.cpus = CPUS, .cpu = &cpu_ops, .cpu_opaque = rig, .x2apic = true};
+
+    rig->part = intc_new(env, &cfg, err);
+    if (!rig->part)
+        return -1;
+    rig->devices = intc_devices(rig->part, rig->device, RIG_DEVICES_MAX);
+    return 0;
+}
+
+static void intc_destroy(struct rig *rig)
+{
+    intc_free(rig->part);
+}
+
+/* Mostly the registers that do something: a uniform choice would hardly ever
+ * get an APIC enabled, its timer counting and an interrupt through. */
+static uint32_t lapic_register(struct rig_random *r)
+{
+    static const uint8_t busy[] = {0x08, 0x0b, 0x0b, 0x0d, 0x0f, 0x20, 0x30, 0x32, 0x35, 0x37,
+                                   0x38, 0x39, 0x3e};
+
+    return rig_random_below(r, 4) ? busy[rig_random_below(r, sizeof busy)]
+                                  : (uint32_t)rig_random_below(r, 64);
+}
+
+static uint64_t lapic_value(uint32_t reg, struct rig_random *r)
+{
+    uint64_t value = rig_random(r);
+
+    switch (reg) {
+    case 0x08:
+        return value & 0x3f;
+    case 0x0f:
+        return (value & 0xff) | (value % 8 ? 0x100 : 0);
+    case 0x32:
+        return (value & 0x600ff) | (value % 8 ? 0 : 0x10000);
+    case 0x38:
+        return value >> 32 >> rig_random_below(r, 32);
+    default:
+        return value & 0xfffff;
+    }
+}
+
+static uint64_t lapic_access(struct intc *intc, unsigned cpu, struct rig_random *r)
+{
+    uint32_t reg = lapic_register(r);
+    gpa_t a = gpa(INTC_LAPIC_BASE + reg * 16 +
+                  (rig_random_below(r, 16) ? 0 : rig_random_below(r, 16)));
+    unsigned size = 1u << (rig_random_below(r, 8) ? 2 : rig_random_below(r, 4));
+    uint64_t value = 0;
+
+    if (rig_random(r) & 1)
+        return intc_mmio_write(intc, cpu, a, size, lapic_value(reg, r));
+    return intc_mmio_read(intc, cpu, a, size, &value) ? value : ~0ull;
+}
+
+static uint64_t msr_access(struct intc *intc, unsigned cpu, struct rig_random *r)
+{
+    static const uint32_t others[] = {0x1b, 0x6e0, 0x10, 0x7ff};
+    uint32_t reg = lapic_register(r), msr = 0x800 + reg;
+    uint64_t value = lapic_value(reg, r);
+
+    if (rig_random_below(r, 4) == 0) {
+        msr = others[rig_random_below(r, 4)];
+        value = rig_random(r) >> rig_random_below(r, 64);
+    }
+    if (msr == 0x1b)             /* otherwise hardly ever valid */
+        value = INTC_LAPIC_BASE | (value & (rig_random_below(r, 8) ? 0x100 : 0xd00)) |
+                (rig_random_below(r, 16) ? 0x800 : 0);
+    if (rig_random(r) & 1)
+        return (uint64_t)intc_msr_write(intc, cpu, msr, value);
+    value = 0;
+    return intc_msr_read(intc, cpu, msr, &value) ? ~0ull : value;
+}
+
+static uint64_t intc_poke(struct rig *rig, struct rig_random *r)
+{
+    struct intc *intc = rig->part;
+    unsigned cpu = (unsigned)rig_random_below(r, CPUS);
+    struct irq_line line;
+    struct irq_msi msi;
+
+    switch (rig_random_below(r, 8)) {
+    case 0:
+        line = intc_gsi(intc, (unsigned)rig_random_below(r, 26));
+        irq_line_set(&line, rig_random(r) & 1);
+        return 0;
+    case 1:
+        line = intc_lint1(intc);
+        irq_line_set(&line, rig_random(r) & 1);
+        return 0;
+    case 2:
+        msi = intc_msi(intc);
+        irq_msi_send(&msi, INTC_LAPIC_BASE | (rig_random(r) & 0xfffff), (uint32_t)rig_random(r));
+        return 0;
+    case 3:
+        return (uint64_t)intc_ack(intc, cpu);
+    case 4:
+        intc_tpr_set(intc, cpu, (uint8_t)rig_random(r));
+        return intc_tpr_get(intc, cpu);
+    case 5:
+        return msr_access(intc, cpu, r);
+    default:
+        return lapic_access(intc, cpu, r);
+    }
+}
+
+const struct kit_row kit_rows[] = {
+    {"acpi_pm", pm_make, NULL, pm_poke},
+    {"debug_exit", debug_exit_make, NULL, NULL},
+    {"debugcon", debugcon_make, NULL, NULL},
+    {"i8042", i8042_make, NULL, NULL},
+    {"i8254", pit_make, NULL, NULL},
+    {"intc", intc_make, intc_destroy, intc_poke},
+    {"mc146818", rtc_make, NULL, rtc_poke},
+    {"postcode", postcode_make, NULL, postcode_poke},
+    {"pvpanic", pvpanic_make, NULL, NULL},
+    {"sysport", sysport_make, NULL, NULL},
+    {"testdev", testdev_make, NULL, NULL},
+    {"uart16550", uart_make, NULL, uart_poke},
+};
+const size_t kit_row_count = ARRAY_SIZE(kit_rows);
