@@ -110,8 +110,8 @@ static void install(int signo, void (*handler)(int))
     sigaction(signo, &sa, NULL);
 }
 
-/* Give the terminal back, stop, and set raw mode again when woken (the SIGCONT
- * handler does that, also after a SIGSTOP nobody could catch). */
+/* Give the terminal back, stop, and set raw mode again when woken. The SIGCONT
+ * handler does that too, for a SIGSTOP nobody could catch. */
 static void on_terminal_stop(int signo)
 {
     int saved_errno = errno;
@@ -121,6 +121,8 @@ static void on_terminal_stop(int signo)
     atomic_store(&terminal.wanted, wanted);
     set_default_and_raise(signo);
     install(signo, on_terminal_stop);
+    if (wanted)
+        enter_raw();    /* an orphaned process group was not even stopped */
     errno = saved_errno;
 }
 
