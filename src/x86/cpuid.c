@@ -432,7 +432,7 @@ static void limits(struct x86_cpu_model *m)
 {
     uint32_t a, b, c, d;
     m->phys_bits = 40;
-    m->lin_bits = 48;
+    m->lin_bits = x86_feature(&m->features, X86_FEATURE_LA57) ? 57 : 48;
     if (__get_cpuid(0x80000008, &a, &b, &c, &d))
         m->phys_bits = (uint8_t)a;
     if (m->phys_bits > 52)

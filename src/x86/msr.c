@@ -383,7 +383,6 @@ static int platform_read(struct x86_cpu *cpu, uint32_t number, uint64_t *value)
 {
     if (!platform_has(cpu, number) || cpu->ops->msr_read(cpu->env, number, value) < 0)
         return unknown(cpu, number, "read");
-    COUNT(cpu->counters, exit_msr);
     return 0;
 }
 
@@ -391,7 +390,6 @@ static int platform_write(struct x86_cpu *cpu, uint32_t number, uint64_t value)
 {
     if (!platform_has(cpu, number) || cpu->ops->msr_write(cpu->env, number, value) < 0)
         return unknown(cpu, number, "write");
-    COUNT(cpu->counters, exit_msr);
     if (number == MSR_APIC_BASE)
         cpu->s.msr.apic_base = value;           /* CPUID shows whether the APIC is on */
     return 0;
