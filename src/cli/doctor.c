@@ -326,8 +326,7 @@ static void print_table(const struct doctor *d)
     for (unsigned i = 0; i < d->engines; i++)
         printf("  %-18s %-10s %s\n", d->engine[i].name, status_name(d->engine[i].probe.status),
                d->engine[i].probe.reason);
-    printf("  %-18s %-10s %s\n", "auto takes", d->auto_engine ? d->auto_engine : "none",
-           d->auto_why);
+    printf("  %-18s %s\n", "auto takes", d->auto_why);
 
     printf("\nHost\n");
     printf("  %-18s %s, %s, %ld CPU%s\n", "processor", d->cpu_vendor, d->cpu_model, d->cpus,
@@ -343,7 +342,7 @@ static void print_table(const struct doctor *d)
     printf("\n  %-18s %llu MiB available of %llu MiB\n", "memory",
            (unsigned long long)d->memory_available_bytes >> 20,
            (unsigned long long)d->memory_total_bytes >> 20);
-    for (unsigned i = 0; i < FINDING_COUNT; i++)
+    for (unsigned i = FINDING_KVM + 1; i < FINDING_COUNT; i++)   /* KVM is among the engines */
         printf("  %-18s %-10s %s\n", d->finding[i].title, status_name(d->finding[i].status),
                d->finding[i].detail);
 }

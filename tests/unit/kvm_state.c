@@ -81,8 +81,8 @@ static void fill_general(struct x86_state *s)
     s->msr.fmask = 0x47700;
     s->msr.kernel_gs_base = 0x7ffff000;
     s->msr.sysenter_cs = 0x10;
-    s->msr.sysenter_esp = 0xffff888000003000;
-    s->msr.sysenter_eip = 0xffffffff81002000;
+    s->msr.sysenter_esp = 0x88003000;      /* AMD keeps 32 bits of these */
+    s->msr.sysenter_eip = 0x81002000;
     s->msr.pat = 0x0407050600070106;
 }
 

@@ -68,6 +68,8 @@ struct kvm_vm {
     struct kvm_cpuid2 *supported; /* KVM_GET_SUPPORTED_CPUID */
     /* MSRs of struct x86_msrs that this kernel knows: bit per row of msr.c. */
     uint64_t msr_known[KVM_MSR_MAX / 64];
+    /* And the last value that each of them refused. */
+    uint64_t msr_refused[KVM_MSR_MAX / 64], msr_refused_value[KVM_MSR_MAX];
     struct kvm_vcpu **vcpu;       /* by index, NULL until created */
     unsigned vcpus;
     /* Coalesced writes: one ring for the VM, drained by whoever exits. */

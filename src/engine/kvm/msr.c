@@ -174,18 +174,43 @@ void kvm_msrs_get(struct kvm_vcpu *v, struct x86_state *out)
     }
 }
 
+/* The kernel complains in its log about every refusal: the same value is not
+ * tried twice. */
+static void batch_drop_refused(const struct kvm_vm *vm, struct msr_batch *b)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < b->count; i++) {
+        unsigned row = b->row[i];
+        if (vm->msr_refused[row / 64] >> row % 64 & 1 && vm->msr_refused_value[row] ==
+            b->entry[i].data)
+            continue;
+        b->entry[kept] = b->entry[i];
+        b->row[kept++] = row;
+    }
+    b->count = kept;
+}
+
+static void refused(struct kvm_vm *vm, unsigned row, uint64_t value)
+{
+    vm->msr_refused[row / 64] |= 1ull << row % 64;
+    vm->msr_refused_value[row] = value;
+    log_trace(vm->vm.config.log, MSR, "kvm: MSR 0x%x does not take 0x%llx, left out",
+              rows[row].index, (unsigned long long)value);
+}
+
 void kvm_msrs_set(struct kvm_vcpu *v, const struct x86_state *in)
 {
     struct msr_batch b;
     unsigned i = 0;
 
     batch_fill(v->vm, &b, &in->msr);
+    batch_drop_refused(v->vm, &b);
     while (i < b.count) {
         int done = batch_ioctl(v, KVM_SET_MSRS, &b, i);
         i += done > 0 ? (unsigned)done : 0;
         if (i < b.count) {
-            log_trace(v->vm->vm.config.log, MSR, "kvm: MSR 0x%x does not take 0x%llx, left out",
-                      b.entry[i].index, (unsigned long long)b.entry[i].data);
+            refused(v->vm, b.row[i], b.entry[i].data);
             i++;
         }
     }

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -228,6 +229,8 @@ void kvm_probe(struct engine_probe *out)
         return;
     }
     out->status = status_of(result);
-    snprintf(out->reason, sizeof(out->reason), "%s", err->what);
+    char *text = error_text(err);
+    snprintf(out->reason, sizeof(out->reason), "%s", text);
+    free(text);
     error_free(&err);
 }
