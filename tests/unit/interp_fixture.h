@@ -40,8 +40,8 @@ struct interp_guest {
     struct log log;
     struct x86_cpu_model model;
     struct engine_vm *vm;
-    struct engine_vcpu *vcpu;
-    struct x86_state s;
+    struct engine_vcpu *vcpu, *second;
+    struct x86_state s;            /* of the first */
     int vector;                    /* what intr_ack gives, -1 = none */
     uint64_t io_value, io_address;
     unsigned io_count, io_size;
@@ -198,7 +198,7 @@ static inline void fixture_protected_mode(struct interp_guest *g)
     g->s.msr.efer = 0;
 }
 
-static inline struct interp_guest *interp_guest_new(void)
+static inline struct interp_guest *interp_guest_new_cpus(unsigned cpus)
 {
     struct interp_guest *g = calloc(1, sizeof *g);
     struct x86_features f;
@@ -211,14 +211,15 @@ static inline struct interp_guest *interp_guest_new(void)
     g->memory = memory_new(GUEST_RAM, NULL);
     g->clock = clock_new_manual();
     x86_features_software(&f);
-    if (!g->memory || !g->clock || x86_cpu_model_init(&g->model, NULL, &f, 1, NULL) < 0 ||
+    if (!g->memory || !g->clock || x86_cpu_model_init(&g->model, NULL, &f, cpus, NULL) < 0 ||
         memory_map_ram(g->memory, "ram", gpa(0), 0, GUEST_RAM, 0, NULL) < 0)
         abort();
     cfg = (struct engine_vm_config){.memory = g->memory, .clock = g->clock, .guest = &fixture_ops,
                                     .guest_opaque = g, .model = &g->model, .log = &g->log,
-                                    .cpus = 1};
+                                    .cpus = cpus};
     if (engine_interp.vm_create(&cfg, &g->vm, NULL) < 0 ||
-        engine_interp.vcpu_create(g->vm, 0, &g->vcpu, NULL) < 0)
+        engine_interp.vcpu_create(g->vm, 0, &g->vcpu, NULL) < 0 ||
+        (cpus > 1 && engine_interp.vcpu_create(g->vm, 1, &g->second, NULL) < 0))
         abort();
     engine_interp.get_state(g->vcpu, &g->s);
     fixture_tables(g);
@@ -226,8 +227,14 @@ static inline struct interp_guest *interp_guest_new(void)
     return g;
 }
 
+static inline struct interp_guest *interp_guest_new(void)
+{
+    return interp_guest_new_cpus(1);
+}
+
 static inline void interp_guest_free(struct interp_guest *g)
 {
+    engine_interp.vcpu_destroy(g->second);
     engine_interp.vcpu_destroy(g->vcpu);
     engine_interp.vm_destroy(g->vm);
     clock_free(g->clock);
