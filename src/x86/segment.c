@@ -144,8 +144,10 @@ void x86_segments_drop(struct x86_cpu *cpu, unsigned cpl)
         bool conforming = (attr & (X86_SEG_CODE | X86_SEG_CONFORMING)) ==
                           (X86_SEG_CODE | X86_SEG_CONFORMING);
 
-        if (!(attr & X86_ATTR_UNUSABLE) && !conforming &&
-            (attr & X86_ATTR_DPL) >> X86_ATTR_DPL_SHIFT < cpl)
+        /* Null ones lose their RPL, and keep the base that FS and GS may have. */
+        if (attr & X86_ATTR_UNUSABLE)
+            cpu->s.seg[data[i]].selector = 0;
+        else if (!conforming && (attr & X86_ATTR_DPL) >> X86_ATTR_DPL_SHIFT < cpl)
             x86_segment_set_null(cpu, data[i], 0);
     }
 }
@@ -315,7 +317,7 @@ void x86_op_pop_seg(struct x86_cpu *cpu, const struct x86_insn *insn)
 /* LDS, LES, LSS, LFS, LGS. */
 static void load_far_pointer(struct x86_cpu *cpu, const struct x86_insn *insn, enum x86_seg seg)
 {
-    unsigned size = insn->operand_bits / 8;
+    unsigned size = x86_far_bytes(cpu, insn);
     gva_t a = x86_ea_linear(cpu, insn, size + 2, X86_READ);
     uint64_t offset = x86_read(cpu, a, size);
 

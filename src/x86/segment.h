@@ -143,6 +143,15 @@ static inline bool x86_vendor_amd(const struct x86_cpu *cpu)
 {
     return cpu->model && cpu->model->amd;
 }
+/* Bytes of the offset in a far pointer in memory. AMD has no 64-bit ones: there
+ * REX.W does nothing to the operand of far JMP and CALL, LSS, LFS and LGS (it
+ * still makes CALL push 64 bits). */
+static inline unsigned x86_far_bytes(const struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+    unsigned bytes = insn->operand_bits / 8;
+
+    return bytes == 8 && x86_vendor_amd(cpu) ? 4 : bytes;
+}
 /* The address of the next instruction. */
 static inline uint64_t x86_next_rip(const struct x86_cpu *cpu, const struct x86_insn *insn)
 {

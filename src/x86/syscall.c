@@ -115,10 +115,11 @@ void x86_op_sysexit(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     struct x86_state *s = &cpu->s;
     bool wide = insn->operand_bits == 64;
-    uint16_t base = sysenter_selector(cpu);
+    uint16_t base;
 
     if (!cpu->mode.protected_mode || cpu->mode.cpl)
         x86_gp0(cpu);
+    base = sysenter_selector(cpu);
     if (wide && (!x86_canonical(cpu, s->gpr[X86_RCX]) || !x86_canonical(cpu, s->gpr[X86_RDX])))
         x86_gp0(cpu);
     s->gpr[X86_RSP] = wide ? s->gpr[X86_RCX] : (uint32_t)s->gpr[X86_RCX];

@@ -9,11 +9,6 @@
 #include "x86/event.h"
 #include "x86/system_ops.h"
 
-static unsigned operand_bytes(const struct x86_cpu *cpu, const struct x86_insn *insn)
-{
-    return insn->operand_bits / 8;
-}
-
 static _Noreturn void selector_fault(struct x86_cpu *cpu, enum x86_vector vector,
                                      uint16_t selector)
 {
@@ -32,20 +27,21 @@ struct far_transfer {
 
 static void far_operand(struct x86_cpu *cpu, const struct x86_insn *insn, struct far_transfer *t)
 {
+    unsigned size = x86_far_bytes(cpu, insn);
     gva_t a;
 
-    t->size = operand_bytes(cpu, insn);
+    t->size = insn->operand_bits / 8;
     t->return_rip = x86_next_rip(cpu, insn);
     if (insn->op[0].kind == X86_OPND_FAR) {
         t->offset = (uint64_t)insn->imm[0];
         t->selector = (uint16_t)insn->imm[1];
     } else {
-        a = x86_ea_linear(cpu, insn, t->size + 2, X86_READ);
-        t->offset = x86_read(cpu, a, t->size);
-        t->selector = (uint16_t)x86_read(cpu, gva_add(a, t->size), 2);
+        a = x86_ea_linear(cpu, insn, size + 2, X86_READ);
+        t->offset = x86_read(cpu, a, size);
+        t->selector = (uint16_t)x86_read(cpu, gva_add(a, size), 2);
     }
-    if (t->size < 8)
-        t->offset &= (1ull << t->size * 8) - 1;
+    if (size < 8)
+        t->offset &= (1ull << size * 8) - 1;
 }
 
 static void push_return(struct x86_cpu *cpu, struct x86_stack *st, const struct far_transfer *t)
@@ -83,9 +79,9 @@ static void far_code(struct x86_cpu *cpu, const struct far_transfer *t, struct x
 
     x86_stack_current(cpu, &st);
     if (t->call) {
-        /* A 64-bit target makes the pushes 64-bit stack accesses (compatibility
-         * code through a 64-bit gate). */
-        if (t->size == 8)
+        /* The pushes follow the rules of the target: 64-bit ones if it is 64-bit
+         * code, also without a gate (seen on AMD processors). */
+        if (x86_desc_long(cpu, code))
             st.bits = 64;
         push_return(cpu, &st, t);
     }
@@ -326,6 +322,7 @@ static void ret_protected(struct x86_cpu *cpu, unsigned size, uint64_t release)
     r.rip = x86_stack_pop(cpu, &st, size);
     r.cs = (uint16_t)x86_stack_pop(cpu, &st, size);
     return_code_check(cpu, &r);
+    x86_code_offset_check(cpu, &r.code, r.rip, 0);
     outer = x86_rpl(r.cs) > cpu->mode.cpl;
     x86_stack_skip(&st, release);
     if (outer) {
@@ -333,7 +330,6 @@ static void ret_protected(struct x86_cpu *cpu, unsigned size, uint64_t release)
         r.ss = (uint16_t)x86_stack_pop(cpu, &st, size);
         return_stack_check(cpu, &r);
     }
-    x86_code_offset_check(cpu, &r.code, r.rip, 0);
     return_accessed(cpu, &r, outer);
     return_code_commit(cpu, &r);
     if (outer)
@@ -364,9 +360,9 @@ void x86_op_ret_far(struct x86_cpu *cpu, const struct x86_insn *insn)
     uint64_t release = insn->imm_bytes ? (uint16_t)insn->imm[0] : 0;
 
     if (cpu->mode.protected_mode)
-        ret_protected(cpu, operand_bytes(cpu, insn), release);
+        ret_protected(cpu, insn->operand_bits / 8, release);
     else
-        ret_real(cpu, operand_bytes(cpu, insn), release);
+        ret_real(cpu, insn->operand_bits / 8, release);
     x86_mode_update(cpu);
 }
 
@@ -498,7 +494,9 @@ static void iret_protected(struct x86_cpu *cpu, unsigned size)
         iret_to_vm86(cpu, &st, r.rip, r.cs, flags);
         return;
     }
+    /* A bad RIP is found before a bad SS (as AMD processors do). */
     return_code_check(cpu, &r);
+    x86_code_offset_check(cpu, &r.code, r.rip, 0);
     /* 64-bit mode always pops the stack too. */
     with_stack = wide || x86_rpl(r.cs) > cpu->mode.cpl;
     if (with_stack) {
@@ -506,7 +504,6 @@ static void iret_protected(struct x86_cpu *cpu, unsigned size)
         r.ss = (uint16_t)x86_stack_pop(cpu, &st, size);
         return_stack_check(cpu, &r);
     }
-    x86_code_offset_check(cpu, &r.code, r.rip, 0);
     return_accessed(cpu, &r, with_stack);
     return_code_commit(cpu, &r);
     if (with_stack)
@@ -518,7 +515,7 @@ static void iret_protected(struct x86_cpu *cpu, unsigned size)
 
 void x86_op_iret(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    unsigned size = operand_bytes(cpu, insn);
+    unsigned size = insn->operand_bits / 8;
 
     if (cpu->mode.protected_mode && cpu->s.rflags & X86_FLAG_NT)
         iret_task(cpu, insn);
