@@ -66,7 +66,7 @@ enum {
     INTERP_PAGE_HASH_BITS = 10,
     INTERP_INBOX = 32,
     INTERP_MODE_MASK = 15,             /* of `key`: what decoding depends on */
-    INTERP_CACHE_BYTES = 96 << 20,     /* address space; touched as it fills */
+    INTERP_CACHE_BYTES = 32 << 20,     /* address space; touched as it fills */
 };
 
 /* Operand references are byte offsets into struct interp, so that one handler
