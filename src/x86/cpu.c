@@ -37,8 +37,6 @@ void x86_cpu_init(struct x86_cpu *cpu, const struct x86_env_ops *ops, void *env,
     const struct x86_cpuid_leaf *signature = x86_cpuid_find(model, 1, 0);
     if (signature)
         cpu->s.gpr[X86_RDX] = signature->eax;
-    /* Microcode revision: bits 63-32 on Intel, 31-0 on AMD. */
-    cpu->s.msr.ucode_rev = model->amd ? 0x01000065 : 1ull << 32;
     x86_cpu_state_loaded(cpu);
 }
 

@@ -49,6 +49,9 @@ void x86_state_power_on(struct x86_state *s, bool bsp)
     s->msr.misc_enable = 1;             /* fast strings */
     s->msr.mcg_ctl = UINT64_MAX;
     s->msr.smbase = 0x30000;
+    /* Intel shows the revision in bits 63-32, AMD in 31-0; 0 means "never updated",
+     * which makes some guests complain. */
+    s->msr.ucode_rev = 1ull << 32 | 0x01000065;
     s->msr.amd_hwcr = 1 << 24;          /* TscFreqSel: the TSC counts at P0 frequency */
     s->msr.amd_de_cfg = 1 << 1;         /* LFENCE is dispatch serializing */
     s->fpu.fcw = 0x0040;
