@@ -78,7 +78,7 @@ int boot_load(const struct boot_image *img, const struct boot_target *target,
 
         if (!l->probe(job))
             continue;
-        log_trace(target->log, BOOT, "%s '%s' is a %s", k->role, k->path, l->summary);
+        log_trace(target->log, BOOT, "%s '%s': %s", k->role, k->path, l->summary);
         rc = l->load(job, err);
         if (rc)
             error_wrap(err, "cannot load %s '%s' (%s)", k->role, k->path, l->summary);
