@@ -15,12 +15,12 @@ enum { MSR_TSC_DEADLINE = 0x6e0 };
 
 /* ---- leaving and coming back ------------------------------------------- */
 
-static void leave(struct interp *v)
+void interp_outside(struct interp *v)
 {
     atomic_store(&v->running, false);
 }
 
-static void come_back(struct interp *v)
+void interp_inside(struct interp *v)
 {
     atomic_store(&v->running, true);
     if (atomic_load(&v->attention))
@@ -97,9 +97,9 @@ static uint64_t env_phys_read(void *env, gpa_t a, unsigned size)
     if (r)
         return load(r->host.p + (a.v - r->base.v), size);
     COUNT(&v->vcpu.counters, exit_mmio_read);
-    leave(v);
+    interp_outside(v);
     value = config(v)->guest->mmio_read(config(v)->guest_opaque, v->vcpu.index, a, size);
-    come_back(v);
+    interp_inside(v);
     return value;
 }
 
@@ -141,9 +141,9 @@ static void env_phys_write(void *env, gpa_t a, unsigned size, uint64_t value)
         return;
     }
     COUNT(&v->vcpu.counters, exit_mmio_write);
-    leave(v);
+    interp_outside(v);
     config(v)->guest->mmio_write(config(v)->guest_opaque, v->vcpu.index, a, size, value);
-    come_back(v);
+    interp_inside(v);
 }
 
 /* ---- ports, MSRs, task priority ---------------------------------------- */
@@ -154,9 +154,9 @@ static uint64_t env_pio_read(void *env, uint16_t port, unsigned size)
     uint64_t value;
 
     COUNT(&v->vcpu.counters, exit_pio_read);
-    leave(v);
+    interp_outside(v);
     value = config(v)->guest->pio_read(config(v)->guest_opaque, v->vcpu.index, port, size);
-    come_back(v);
+    interp_inside(v);
     return value;
 }
 
@@ -165,9 +165,9 @@ static void env_pio_write(void *env, uint16_t port, unsigned size, uint64_t valu
     struct interp *v = env;
 
     COUNT(&v->vcpu.counters, exit_pio_write);
-    leave(v);
+    interp_outside(v);
     config(v)->guest->pio_write(config(v)->guest_opaque, v->vcpu.index, port, size, value);
-    come_back(v);
+    interp_inside(v);
 }
 
 static int env_msr_read(void *env, uint32_t msr, uint64_t *value)
@@ -176,9 +176,9 @@ static int env_msr_read(void *env, uint32_t msr, uint64_t *value)
     int r;
 
     COUNT(&v->vcpu.counters, exit_msr);
-    leave(v);
+    interp_outside(v);
     r = config(v)->guest->msr_read(config(v)->guest_opaque, v->vcpu.index, msr, value);
-    come_back(v);
+    interp_inside(v);
     if (r == 0 && msr == MSR_TSC_DEADLINE && *value)
         *value += v->tsc_offset;
     return r;
@@ -196,26 +196,30 @@ static int env_msr_write(void *env, uint32_t msr, uint64_t value)
 
         value = ticks > 0 ? (uint64_t)ticks : 1;
     }
-    leave(v);
+    interp_outside(v);
     r = config(v)->guest->msr_write(config(v)->guest_opaque, v->vcpu.index, msr, value);
-    come_back(v);
+    interp_inside(v);
     return r;
 }
 
 static uint8_t env_tpr_get(void *env)
 {
     struct interp *v = env;
+    uint8_t tpr;
 
-    return config(v)->guest->tpr_get(config(v)->guest_opaque, v->vcpu.index);
+    interp_outside(v);
+    tpr = config(v)->guest->tpr_get(config(v)->guest_opaque, v->vcpu.index);
+    interp_inside(v);
+    return tpr;
 }
 
 static void env_tpr_set(void *env, uint8_t tpr)
 {
     struct interp *v = env;
 
-    leave(v);
+    interp_outside(v);
     config(v)->guest->tpr_set(config(v)->guest_opaque, v->vcpu.index, tpr);
-    come_back(v);
+    interp_inside(v);
 }
 
 /* ---- time -------------------------------------------------------------- */

@@ -50,13 +50,13 @@ static inline uint64_t hot_address(struct interp *v, const struct op *op)
 
 /* The tag is compared with the page of the last byte: an access that crosses
  * into the next page cannot match, because that page has another slot. */
-static inline uint8_t *hot_pointer(struct interp *v, uint64_t a, unsigned size, bool write)
+static inline bool hot_pointer(struct interp *v, uint64_t a, unsigned size, bool write,
+                               uint8_t **p)
 {
     const struct x86_tlb_entry *e = x86_tlb_at(&v->cpu, gva(a));
 
-    if (likely((write ? e->write : e->read) == ((a + size - 1) & PAGE_MASK)))
-        return (uint8_t *)(a + e->addend);
-    return NULL;
+    *p = (uint8_t *)(a + e->addend);
+    return likely((write ? e->write : e->read) == ((a + size - 1) & PAGE_MASK));
 }
 
 /* Guest operands may be misaligned, which memcpy is there to say. */
@@ -67,12 +67,12 @@ static inline uint8_t *hot_pointer(struct interp *v, uint64_t a, unsigned size, 
         memcpy(p, &stored_, bits / 8);                                                  \
     } while (0)
 #define READ_POINTER(bits, p)                                                           \
-    const uint8_t *p = hot_pointer(v, hot_address(v, op), bits / 8, false);             \
-    if (unlikely(!p))                                                                   \
+    uint8_t *p;                                                                         \
+    if (!hot_pointer(v, hot_address(v, op), bits / 8, false, &p))                       \
         SLOW
 #define WRITE_POINTER(bits, p)                                                          \
-    uint8_t *p = hot_pointer(v, hot_address(v, op), bits / 8, true);                    \
-    if (unlikely(!p))                                                                   \
+    uint8_t *p;                                                                         \
+    if (!hot_pointer(v, hot_address(v, op), bits / 8, true, &p))                        \
         SLOW
 
 /* ---- tables ------------------------------------------------------------ */

@@ -214,6 +214,9 @@ void interp_key_update(struct interp *v, bool forget);
 
 extern const struct x86_env_ops interp_env_ops;
 uint64_t interp_tsc(const struct interp *v);
+/* Around every call of guest_ops: see env.c. */
+void interp_outside(struct interp *v);
+void interp_inside(struct interp *v);
 
 /* ---- cache.c ----------------------------------------------------------- */
 

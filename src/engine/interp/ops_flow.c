@@ -16,13 +16,13 @@
  * not visible outside 64-bit mode. */
 #define PUSH_POINTER(bits, sp, p)                                                       \
     uint##bits##_t sp = (uint##bits##_t)(GPR(X86_RSP) - bits / 8);                      \
-    uint8_t *p = hot_pointer(v, sp, bits / 8, true);                                    \
-    if (unlikely(!p))                                                                   \
+    uint8_t *p;                                                                         \
+    if (!hot_pointer(v, sp, bits / 8, true, &p))                                        \
         SLOW
 #define POP_POINTER(bits, sp, p)                                                        \
     uint##bits##_t sp = (uint##bits##_t)GPR(X86_RSP);                                   \
-    const uint8_t *p = hot_pointer(v, sp, bits / 8, false);                             \
-    if (unlikely(!p))                                                                   \
+    uint8_t *p;                                                                         \
+    if (!hot_pointer(v, sp, bits / 8, false, &p))                                       \
         SLOW
 
 #define STACK(bits)                                                                     \
@@ -60,8 +60,8 @@
     HANDLER(leave_##bits)                                                               \
     {                                                                                   \
         uint##bits##_t bp = (uint##bits##_t)GPR(X86_RBP);                               \
-        const uint8_t *p = hot_pointer(v, bp, bits / 8, false);                         \
-        if (unlikely(!p))                                                               \
+        uint8_t *p;                                                                     \
+        if (!hot_pointer(v, bp, bits / 8, false, &p))                                   \
             SLOW;                                                                       \
         LOAD(bits, x, p);                                                               \
         GPR(X86_RSP) = (uint##bits##_t)(bp + bits / 8);                                 \

@@ -252,7 +252,9 @@ static bool deliver_requests(struct interp *v, uint32_t requests)
     }
     if (!(requests & REQUEST_INTR) || !x86_interruptible(&v->cpu))
         return true;
+    interp_outside(v);
     vector = cfg->guest->intr_ack(cfg->guest_opaque, v->vcpu.index);
+    interp_inside(v);
     if (vector < 0)
         return true;
     ev->mp_state = X86_MP_RUNNABLE;
