@@ -96,6 +96,16 @@ static int read_segment(const struct boot_job *job, const struct boot_elf *elf, 
     return 0;
 }
 
+bool boot_elf_has_segment(const struct boot_job *job, const struct boot_elf *elf, uint32_t type)
+{
+    struct segment s;
+
+    for (unsigned i = 0; i < elf->segments; i++)
+        if (read_segment(job, elf, i, &s, NULL) == 0 && s.type == type)
+            return true;
+    return false;
+}
+
 int boot_elf_load(struct boot_job *job, const struct boot_elf *elf, uint64_t *entry,
                   struct error **err)
 {

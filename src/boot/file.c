@@ -69,7 +69,7 @@ static int check_kind(struct boot_file *f, struct error **err)
         if (rc)
             return rc;
     } else if (!S_ISREG(st.st_mode)) {
-        return refuse(f, err, EINVAL, "it is neither a file nor a pipe");
+        return refuse(f, err, ENOTSUP, "it is neither a file nor a pipe");
     } else {
         f->size_bytes = (uint64_t)st.st_size;
     }

@@ -107,6 +107,8 @@ struct boot_elf {
 };
 bool boot_elf_magic(const struct boot_job *job);
 int boot_elf_open(const struct boot_job *job, struct boot_elf *elf, struct error **err);
+/* Is there a segment of this p_type? */
+bool boot_elf_has_segment(const struct boot_job *job, const struct boot_elf *elf, uint32_t type);
 /* Claims and loads every PT_LOAD. *entry = the physical address of the entry
  * point, which lies in what was loaded. */
 int boot_elf_load(struct boot_job *job, const struct boot_elf *elf, uint64_t *entry,

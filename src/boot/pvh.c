@@ -12,6 +12,7 @@
  */
 #include "boot/loader.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
 
@@ -147,6 +148,8 @@ static int elf64_load(struct boot_job *job, struct error **err)
 
     if (rc)
         return rc;
+    if (boot_elf_has_segment(job, &elf, PT_INTERP) || boot_elf_has_segment(job, &elf, PT_TLS))
+        return error_set(err, ENOEXEC, "it is a program for user space, not a kernel");
     rc = boot_elf_load(job, &elf, &entry, err);
     if (rc)
         return rc;

@@ -443,7 +443,7 @@ static void refuses_bad_files(void **state)
         chmod(path, 0);
         expect_error(boot_file_open(&f, "kernel", path, &err), EACCES, &err, "denied");
     }
-    expect_error(boot_file_open(&f, "kernel", "/dev/null", &err), EINVAL, &err, "neither");
+    expect_error(boot_file_open(&f, "kernel", "/dev/null", &err), ENOTSUP, &err, "neither");
     unlink(path);
     rmdir(dir);
 }
@@ -521,6 +521,19 @@ static void refuses_old_protocols(void **state)
     make_bzimage(f);
     f[0x211] = 0;
     expect_error(rig_load(&r, f, sizeof f, NULL, &err), ENOEXEC, &err, "zImage");
+    rig_close(&r);
+}
+
+static void refuses_user_programs(void **state)
+{
+    static uint8_t f[IMAGE_BYTES];
+    struct error *err = NULL;
+    struct rig r;
+
+    rig_open(&r);
+    make_elf64(f, ELF_PLAIN);
+    put_le32(f + 64 + sizeof(Elf64_Phdr), PT_INTERP);
+    expect_error(rig_load(&r, f, sizeof f, NULL, &err), ENOEXEC, &err, "user space");
     rig_close(&r);
 }
 
@@ -668,6 +681,7 @@ int main(void)
         cmocka_unit_test(refuses_truncated),
         cmocka_unit_test(refuses_what_does_not_fit),
         cmocka_unit_test(refuses_old_protocols),
+        cmocka_unit_test(refuses_user_programs),
         cmocka_unit_test(mutated_bzimage),
         cmocka_unit_test(mutated_elf64),
         cmocka_unit_test(mutated_multiboot),
