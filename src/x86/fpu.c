@@ -61,7 +61,6 @@ static enum x86_fpu_need legacy_need(const struct x86_insn *insn)
 
     switch (insn->mnemonic) {
     case ZYDIS_MNEMONIC_EMMS: return X86_NEED_MMX;
-    case ZYDIS_MNEMONIC_CVTPI2PS: return X86_NEED_SSE_MMX;
     case ZYDIS_MNEMONIC_LDMXCSR:
     case ZYDIS_MNEMONIC_STMXCSR: return X86_NEED_SSE;
     default: break;

@@ -37,17 +37,13 @@ struct x86_hostinsn_pool {
 static void host_init(struct hostinsn_host *h)
 {
     unsigned a = 0, b = 0, c = 0, d = 0;
-    bool amd;
 
     __builtin_cpu_init();
     h->avx = __builtin_cpu_supports("avx");
     h->avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
     __get_cpuid(0, &a, &b, &c, &d);
-    amd = b == signature_AMD_ebx || b == 0x6f677948 /* Hygon */;
-    /* AMD's FXSAVE leaves the pointers out unless an exception is pending (APM
-     * vol. 2, 11.4.4), so there they are kept by hand. */
-    h->x87_pointers_in_fxsave = !amd;
+    h->amd = b == signature_AMD_ebx || b == 0x6f677948 /* Hygon */;
     b = 0;
     __get_cpuid_count(7, 0, &a, &b, &c, &d);
     h->x87_selectors = !(b & 1u << 13);
@@ -221,9 +217,12 @@ void x86_hostinsn_enter(struct x86_cpu *cpu, const struct x86_hostinsn *st, void
     }
 }
 
-void x86_hostinsn_align(struct x86_cpu *cpu, const struct x86_hostinsn *st, gva_t a)
+void x86_hostinsn_align(struct x86_cpu *cpu, const struct x86_insn *insn,
+                        const struct x86_hostinsn *st)
 {
-    if (likely(!(a.v & (st->align - 1))))
+    uint64_t a = x86_ea(cpu, insn) + cpu->s.seg[insn->mem.seg].base;
+
+    if (likely(!(a & (st->align - 1))))
         return;
     if (!st->align_relaxed || !(cpu->s.fpu.mxcsr & HOSTINSN_MXCSR_MM))
         x86_gp0(cpu);
@@ -263,12 +262,13 @@ void x86_hostinsn_run_mem(struct x86_cpu *cpu, const struct x86_insn *insn,
                           const struct x86_hostinsn *st)
 {
     enum x86_access access = st->mem_write ? X86_WRITE : X86_READ;
-    gva_t a = x86_ea_linear(cpu, insn, st->mem_bytes, access);
     struct hostinsn_frame f;
     uint8_t *p;
+    gva_t a;
 
     if (st->align)
-        x86_hostinsn_align(cpu, st, a);
+        x86_hostinsn_align(cpu, insn, st);
+    a = x86_ea_linear(cpu, insn, st->mem_bytes, access);
     p = x86_tlb_hit(cpu, a, st->mem_bytes, access);
     if (unlikely(!p))
         p = x86_host_ptr(cpu, a, st->mem_bytes, access);

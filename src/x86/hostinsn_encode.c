@@ -79,6 +79,7 @@ static void legacy_mode_fields(const struct hostinsn_source *src, struct fields 
     case ZYDIS_MNEMONIC_VMOVD: case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD:
     case ZYDIS_MNEMONIC_VCVTSI2SS: case ZYDIS_MNEMONIC_VCVTSI2SD:
     case ZYDIS_MNEMONIC_VCVTUSI2SS: case ZYDIS_MNEMONIC_VCVTUSI2SD:
+    case ZYDIS_MNEMONIC_VPCMPESTRI: case ZYDIS_MNEMONIC_VPCMPESTRM:
         f->w = false;
         return;
     default:
@@ -184,6 +185,16 @@ static bool same_instruction(const struct hostinsn_source *src,
     return true;
 }
 
+/* The immediate is one of the operands of VBLENDVPS and its kind. */
+static bool names_register(const struct hostinsn_source *src)
+{
+    for (unsigned i = 0; i < src->z.operand_count; i++) {
+        if (src->op[i].encoding == ZYDIS_OPERAND_ENCODING_IS4)
+            return true;
+    }
+    return false;
+}
+
 size_t x86_hostinsn_encode(const struct hostinsn_source *src, const struct hostinsn_regs *regs,
                            uint8_t out[X86_INSN_MAX_BYTES])
 {
@@ -211,6 +222,9 @@ size_t x86_hostinsn_encode(const struct hostinsn_source *src, const struct hosti
         unsigned bytes = z->raw.imm[i].size / 8;
 
         memcpy(p, src->bytes + z->raw.imm[i].offset, bytes);
+        /* A register number in bits 7-4: there are eight outside 64-bit mode. */
+        if (names_register(src) && z->machine_mode != ZYDIS_MACHINE_MODE_LONG_64)
+            *p &= 0x7f;
         p += bytes;
     }
     size_t len = (size_t)(p - code);

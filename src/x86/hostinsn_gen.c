@@ -131,7 +131,39 @@ static const ZydisDecoder *source_decoder(unsigned code_bits, ZydisDecoder *d)
 static bool needs_x87(enum x86_fpu_need need, unsigned mnemonic)
 {
     return need == X86_NEED_X87 || need == X86_NEED_MMX || need == X86_NEED_SSE_MMX ||
-           mnemonic == ZYDIS_MNEMONIC_CVTPI2PD;
+           mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || mnemonic == ZYDIS_MNEMONIC_CVTPI2PD;
+}
+
+/* Floating-point arithmetic, by exception class (Zydis names MXCSR as an operand
+ * only of some), and estimates and tests that look at DAZ and FZ. */
+static bool needs_mxcsr(const ZydisDecodedInstruction *z)
+{
+    switch (z->meta.exception_class) {
+    case ZYDIS_EXCEPTION_CLASS_SSE2: case ZYDIS_EXCEPTION_CLASS_SSE3:
+    case ZYDIS_EXCEPTION_CLASS_AVX2: case ZYDIS_EXCEPTION_CLASS_AVX3:
+    case ZYDIS_EXCEPTION_CLASS_AVX11:
+    case ZYDIS_EXCEPTION_CLASS_E2: case ZYDIS_EXCEPTION_CLASS_E2NF:
+    case ZYDIS_EXCEPTION_CLASS_E3: case ZYDIS_EXCEPTION_CLASS_E3NF:
+    case ZYDIS_EXCEPTION_CLASS_E11: case ZYDIS_EXCEPTION_CLASS_E11NF:
+        return true;
+    default:
+        break;
+    }
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_RCPPS: case ZYDIS_MNEMONIC_RCPSS:
+    case ZYDIS_MNEMONIC_RSQRTPS: case ZYDIS_MNEMONIC_RSQRTSS:
+    case ZYDIS_MNEMONIC_VRCPPS: case ZYDIS_MNEMONIC_VRCPSS:
+    case ZYDIS_MNEMONIC_VRSQRTPS: case ZYDIS_MNEMONIC_VRSQRTSS:
+    case ZYDIS_MNEMONIC_VRCP14PS: case ZYDIS_MNEMONIC_VRCP14PD:
+    case ZYDIS_MNEMONIC_VRCP14SS: case ZYDIS_MNEMONIC_VRCP14SD:
+    case ZYDIS_MNEMONIC_VRSQRT14PS: case ZYDIS_MNEMONIC_VRSQRT14PD:
+    case ZYDIS_MNEMONIC_VRSQRT14SS: case ZYDIS_MNEMONIC_VRSQRT14SD:
+    case ZYDIS_MNEMONIC_VFPCLASSPS: case ZYDIS_MNEMONIC_VFPCLASSPD:
+    case ZYDIS_MNEMONIC_VFPCLASSSS: case ZYDIS_MNEMONIC_VFPCLASSSD:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool analyse(struct analysis *an, const struct x86_insn *insn)
@@ -154,7 +186,13 @@ static bool analyse(struct analysis *an, const struct x86_insn *insn)
         if (op->type == ZYDIS_OPERAND_TYPE_MEMORY)
             an->mem = op;
     }
+    an->mxcsr |= needs_mxcsr(&src->z);
     an->flags = (insn->flags_read | insn->flags_written) & X86_FLAGS_ARITH;
+    /* Outside 64-bit mode Intel ignores W here, AMD does not. */
+    if (an->host->amd && (src->z.mnemonic == ZYDIS_MNEMONIC_VPINSRD ||
+                          src->z.mnemonic == ZYDIS_MNEMONIC_VPEXTRD) &&
+        src->z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && src->z.raw.vex.W)
+        return false;
     if (src->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || an->k_named)
         return an->host->avx512;
     return !an->wide || an->host->avx;
@@ -203,6 +241,10 @@ static bool unaligned_by_design(ZydisMnemonic m)
     case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU:
     case ZYDIS_MNEMONIC_LDDQU: case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
     case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
+    /* AMD's processors do not check these; others do it in the stub. */
+    case ZYDIS_MNEMONIC_SHA1MSG1: case ZYDIS_MNEMONIC_SHA1MSG2: case ZYDIS_MNEMONIC_SHA1NEXTE:
+    case ZYDIS_MNEMONIC_SHA1RNDS4: case ZYDIS_MNEMONIC_SHA256MSG1:
+    case ZYDIS_MNEMONIC_SHA256MSG2: case ZYDIS_MNEMONIC_SHA256RNDS2:
         return true;
     default:
         return false;
@@ -230,13 +272,26 @@ static void set_alignment(const struct hostinsn_source *src, struct x86_hostinsn
         st->align = (uint8_t)st->mem_bytes;
         break;
     default:
+        /* Packed doubles to MMX have a class of their own (SDM vol. 2, 22.25). */
+        if (src->z.mnemonic == ZYDIS_MNEMONIC_CVTPD2PI ||
+            src->z.mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI) {
+            st->align = 16;
+            st->align_relaxed = true;
+        }
         break;
     }
 }
 
-static bool suppresses_faults(ZydisExceptionClass c)
+static bool suppresses_faults(const ZydisDecodedInstruction *z)
 {
-    switch (c) {
+    switch (z->mnemonic) {                   /* E4NF, which Zydis 4.0 does not say */
+    case ZYDIS_MNEMONIC_VGF2P8AFFINEQB: case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
+    case ZYDIS_MNEMONIC_VDBPSADBW: case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
+        return false;
+    default:
+        break;
+    }
+    switch (z->meta.exception_class) {
     case ZYDIS_EXCEPTION_CLASS_E1: case ZYDIS_EXCEPTION_CLASS_E2: case ZYDIS_EXCEPTION_CLASS_E3:
     case ZYDIS_EXCEPTION_CLASS_E4: case ZYDIS_EXCEPTION_CLASS_E5: case ZYDIS_EXCEPTION_CLASS_E6:
     case ZYDIS_EXCEPTION_CLASS_E10: case ZYDIS_EXCEPTION_CLASS_E11:
@@ -265,24 +320,29 @@ static void set_opmask(const struct analysis *an, struct x86_hostinsn *st)
 {
     const ZydisDecodedInstruction *z = &an->src.z;
     const ZydisDecodedOperand *dest = &an->src.op[0];
-    bool scalar = z->meta.exception_class == ZYDIS_EXCEPTION_CLASS_E3 ||
-                  z->meta.exception_class == ZYDIS_EXCEPTION_CLASS_E10;
+    bool scalar = an->mem->element_count <= 1 &&
+                  z->avx.broadcast.mode == ZYDIS_BROADCAST_MODE_INVALID;
     unsigned bcast = !z->avx.broadcast.is_static ? broadcast_count(z->avx.broadcast.mode) : 1;
 
     st->mask.reg = (uint8_t)(z->avx.mask.reg - ZYDIS_REGISTER_K0);
     st->mask.elems = (uint8_t)an->mem->element_count;
     st->mask.elem_bytes = (uint8_t)(an->mem->element_size / 8);
+    /* Zydis shows the 128 or 256 bits of VEXTRACTF32X4 and its kind as one
+     * element; W tells the size of those that the mask is about. */
+    if (bcast == 1 && !scalar && st->mask.elem_bytes > 8) {
+        st->mask.elem_bytes = z->raw.evex.W ? 8 : 4;
+        st->mask.elems = (uint8_t)(st->mem_bytes / st->mask.elem_bytes);
+    }
     if (bcast > 1 || scalar || !st->mask.elems) {
         st->mask.elems = 1;
         st->mask.elem_bytes = (uint8_t)st->mem_bytes;
     }
-    if (scalar)
-        st->mask.count = 1;
-    else if (dest->type == ZYDIS_OPERAND_TYPE_MEMORY ||
-             ZydisRegisterGetClass(dest->reg.value) == ZYDIS_REGCLASS_MASK)
-        st->mask.count = (uint8_t)(bcast > 1 ? bcast : st->mask.elems);
-    else
+    if (bcast > 1)
+        st->mask.count = (uint8_t)bcast;
+    else if (z->avx.broadcast.is_static)
         st->mask.count = (uint8_t)dest->element_count;
+    else
+        st->mask.count = st->mask.elems;
     st->mask.packed = z->meta.category == ZYDIS_CATEGORY_COMPRESS ||
                       z->meta.category == ZYDIS_CATEGORY_EXPAND ||
                       z->mnemonic == ZYDIS_MNEMONIC_VPCOMPRESSB ||
@@ -351,8 +411,11 @@ static void set_memory(const struct analysis *an, struct x86_hostinsn *st)
     if (set_vector_mask(an, st))
         return;
     if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && z->avx.mask.reg > ZYDIS_REGISTER_K0 &&
-        z->avx.mask.reg <= ZYDIS_REGISTER_K7 && suppresses_faults(z->meta.exception_class))
+        z->avx.mask.reg <= ZYDIS_REGISTER_K7 &&
+        (st->mem_write || suppresses_faults(z))) {
         set_opmask(an, st);
+        st->mask.probe_all = !suppresses_faults(z);
+    }
 }
 
 /* ---- code -------------------------------------------------------------- */

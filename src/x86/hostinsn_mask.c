@@ -58,7 +58,6 @@ struct partial {
     uint64_t ea;
     unsigned size;
     uint64_t bits;
-    uint8_t address_bits;
 };
 
 static uint64_t truncated(uint64_t ea, unsigned bits)
@@ -66,11 +65,18 @@ static uint64_t truncated(uint64_t ea, unsigned bits)
     return bits == 64 ? ea : ea & ((1ull << bits) - 1);
 }
 
+/* Only the address of the whole operand is truncated to the address size. */
+static uint64_t element_offset(const struct x86_cpu *cpu, const struct partial *m, unsigned i)
+{
+    uint64_t offset = m->ea + i * m->size;
+
+    return cpu->mode.code_bits == 64 ? offset : (uint32_t)offset;
+}
+
 static gva_t element(struct x86_cpu *cpu, const struct partial *m, unsigned i,
                      enum x86_access access)
 {
-    return x86_linear(cpu, m->seg, truncated(m->ea + i * m->size, m->address_bits), m->size,
-                      access);
+    return x86_linear(cpu, m->seg, element_offset(cpu, m, i), m->size, access);
 }
 
 static void read_elements(struct x86_cpu *cpu, const struct partial *m, uint8_t *to)
@@ -102,9 +108,9 @@ static void write_elements(struct x86_cpu *cpu, const struct partial *m, const u
 static uint8_t *whole_operand(struct x86_cpu *cpu, const struct partial *m,
                               enum x86_access access)
 {
-    unsigned first = (unsigned)__builtin_ctzll(m->bits) * m->size;
+    unsigned low = (unsigned)__builtin_ctzll(m->bits), first = low * m->size;
     unsigned end = (64u - (unsigned)__builtin_clzll(m->bits)) * m->size;
-    uint64_t at = truncated(m->ea + first, m->address_bits);
+    uint64_t at = element_offset(cpu, m, low);
     uint8_t *p;
 
     if ((at & PAGE_OFFSET_MASK) + (end - first) > PAGE_SIZE)
@@ -117,15 +123,19 @@ void x86_hostinsn_run_masked(struct x86_cpu *cpu, const struct x86_insn *insn,
                              const struct x86_hostinsn *st)
 {
     struct partial m = {(enum x86_seg)insn->mem.seg, x86_ea(cpu, insn), st->mask.elem_bytes,
-                        memory_bits(cpu, st), insn->address_bits};
+                        memory_bits(cpu, st)};
     enum x86_access access = st->mem_write ? X86_WRITE : X86_READ;
     gva_t a = gva(m.ea + cpu->s.seg[m.seg].base);
     struct hostinsn_bounce b;
     struct hostinsn_frame f;
     uint8_t *p;
 
-    if (st->align)
-        x86_hostinsn_align(cpu, st, a);
+    /* Without any element to access AMD's processors do not look at the
+     * alignment; others will in the stub. */
+    if (st->align && m.bits)
+        x86_hostinsn_align(cpu, insn, st);
+    if (st->mask.probe_all)
+        x86_probe(cpu, x86_ea_linear(cpu, insn, st->mem_bytes, access), st->mem_bytes, access);
     p = m.bits ? whole_operand(cpu, &m, access) : NULL;
     if (likely(p)) {
         x86_hostinsn_enter(cpu, st, p, &f);
@@ -156,8 +166,7 @@ void x86_hostinsn_run_maskmov(struct x86_cpu *cpu, const struct x86_insn *insn,
 {
     struct x86_fpu *fpu = &cpu->s.fpu;
     struct partial m = {(enum x86_seg)insn->mem.seg,
-                        truncated(cpu->s.gpr[X86_RDI], insn->address_bits), 1, 0,
-                        insn->address_bits};
+                        truncated(cpu->s.gpr[X86_RDI], insn->address_bits), 1, 0};
     bool mmx = st->mem_bytes == 8;
     unsigned top = fpu->fsw >> 11 & 7;
     const uint8_t *mask = mmx ? fpu->st[(st->mask.reg - top) & 7] : fpu->vec[st->mask.reg];
@@ -167,10 +176,14 @@ void x86_hostinsn_run_maskmov(struct x86_cpu *cpu, const struct x86_insn *insn,
     memcpy(bytes, data, st->mem_bytes);
     for (unsigned i = 0; i < st->mem_bytes; i++)
         m.bits |= (uint64_t)(mask[i] >> 7) << i;
-    probe_elements(cpu, &m);
-    write_elements(cpu, &m, bytes);
+    /* What AMD's processors do, and may: the state becomes MMX's even when it
+     * faults, which it does whatever the mask says. */
     if (mmx)
         enter_mmx(fpu);
+    x86_probe(cpu, x86_linear(cpu, m.seg, m.ea, st->mem_bytes, X86_WRITE), st->mem_bytes,
+              X86_WRITE);
+    probe_elements(cpu, &m);
+    write_elements(cpu, &m, bytes);
 }
 
 /* ---- gathers and scatters ---------------------------------------------- */
@@ -190,7 +203,7 @@ static uint64_t vsib_ea(const struct x86_cpu *cpu, const struct x86_insn *insn,
     return truncated(ea + (uint64_t)index * m->scale, insn->address_bits);
 }
 
-/* The mask records progress: a finished element's is cleared. */
+/* The mask records progress: a finished or skipped element's is cleared. */
 static void mask_clear(struct x86_cpu *cpu, const struct x86_hostinsn *st, unsigned i)
 {
     if (st->mask.vector)
@@ -216,12 +229,12 @@ void x86_hostinsn_run_gather(struct x86_cpu *cpu, const struct x86_insn *insn,
     uint8_t value[8];
 
     for (unsigned i = 0; i < st->mask.elems; i++) {
-        if (!(todo & 1ull << i))
-            continue;
-        gva_t a = x86_linear(cpu, (enum x86_seg)insn->mem.seg, vsib_ea(cpu, insn, st, i), size,
-                             X86_READ);
-        x86_read_block(cpu, a, value, size);
-        memcpy(dest + i * size, value, size);
+        if (todo & 1ull << i) {
+            gva_t a = x86_linear(cpu, (enum x86_seg)insn->mem.seg, vsib_ea(cpu, insn, st, i),
+                                 size, X86_READ);
+            x86_read_block(cpu, a, value, size);
+            memcpy(dest + i * size, value, size);
+        }
         mask_clear(cpu, st, i);
     }
     memset(dest + st->mask.elems * size, 0, sizeof cpu->s.fpu.vec[0] - st->mask.elems * size);

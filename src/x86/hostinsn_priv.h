@@ -88,6 +88,7 @@ struct x86_hostinsn {
         uint8_t data;            /* gather, scatter, maskmov: vector or MMX register */
         bool vector;             /* `reg` is a vector register */
         bool packed;             /* compress/expand: the first popcount elements */
+        bool probe_all;          /* excluded elements fault all the same */
     } mask;
     uint8_t length, code_bits;
     uint8_t bytes[X86_INSN_MAX_BYTES];
@@ -96,8 +97,7 @@ struct x86_hostinsn {
 
 /* What the host has, found out once per pool. */
 struct hostinsn_host {
-    bool avx, avx512;
-    bool x87_pointers_in_fxsave;     /* Intel: FXSAVE holds FIP/FDP/FOP as executed */
+    bool amd, avx, avx512;
     bool x87_selectors;              /* FCS and FDS are recorded */
 };
 
@@ -142,8 +142,9 @@ size_t x86_hostinsn_encode(const struct hostinsn_source *src, const struct hosti
 void x86_hostinsn_enter(struct x86_cpu *cpu, const struct x86_hostinsn *st, void *mem,
                         struct hostinsn_frame *f);
 #define HOSTINSN_MXCSR_MM (1u << 17)     /* AMD: misaligned SSE operands allowed */
-/* #GP when st->align demands it. */
-void x86_hostinsn_align(struct x86_cpu *cpu, const struct x86_hostinsn *st, gva_t a);
+/* #GP when st->align demands it; goes before all other checks of the operand. */
+void x86_hostinsn_align(struct x86_cpu *cpu, const struct x86_insn *insn,
+                        const struct x86_hostinsn *st);
 
 /* A memory operand made contiguous, at the same offset in a cache line. */
 struct hostinsn_bounce {

@@ -66,7 +66,7 @@ static void set_pointers(struct x86_cpu *cpu, const struct x86_insn *insn,
 
     if (st->need != X86_NEED_X87)
         return;
-    if (host->x87_pointers_in_fxsave) {
+    if (!host->amd) {
         if (f->x87.fip < at || f->x87.fip >= at + st->fault_at)
             return;
         s->fop = f->x87.fop;
@@ -105,13 +105,14 @@ void x86_hostinsn_run_x87_mem(struct x86_cpu *cpu, const struct x86_insn *insn,
                               const struct x86_hostinsn *st)
 {
     enum x86_access access = st->mem_write ? X86_WRITE : X86_READ;
-    gva_t a = x86_ea_linear(cpu, insn, st->mem_bytes, access);
     struct hostinsn_bounce b;
     struct hostinsn_frame f;
     uint8_t *direct, *p;
+    gva_t a;
 
     if (st->align)
-        x86_hostinsn_align(cpu, st, a);
+        x86_hostinsn_align(cpu, insn, st);
+    a = x86_ea_linear(cpu, insn, st->mem_bytes, access);
     p = direct = x86_host_ptr(cpu, a, st->mem_bytes, access);
     if (!direct) {
         p = st->align ? b.at : x86_hostinsn_bounce_at(&b, a);
@@ -260,6 +261,19 @@ static void env_apply(struct x86_cpu *cpu, bool wide, const uint8_t *in)
     update_summary(f);
 }
 
+/* The address of an environment or a whole state. Like AMD's microcode, looks at
+ * the first field and then at the last byte: that decides what CR2 is when it
+ * reaches into a missing page. */
+static gva_t env_operand(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned n, bool wide,
+                         enum x86_access access)
+{
+    gva_t a = x86_ea_linear(cpu, insn, n, access);
+
+    x86_probe(cpu, a, wide ? 4 : 2, access);
+    x86_probe(cpu, gva_add(a, n - 1), 1, access);
+    return a;
+}
+
 /* ---- control instructions ---------------------------------------------- */
 
 static void run_nothing(struct x86_cpu *cpu, const struct x86_insn *insn,
@@ -301,10 +315,11 @@ static void run_fldcw(struct x86_cpu *cpu, const struct x86_insn *insn,
 static void run_fnstenv(struct x86_cpu *cpu, const struct x86_insn *insn,
                         const struct x86_hostinsn *st)
 {
+    bool wide = insn->mem.size == ENV32_BYTES;
     uint8_t image[ENV_MAX];
-    unsigned n = env_build(cpu, insn->mem.size == ENV32_BYTES, image);
+    unsigned n = env_build(cpu, wide, image);
 
-    x86_write_block(cpu, x86_ea_linear(cpu, insn, n, X86_WRITE), image, n);
+    x86_write_block(cpu, env_operand(cpu, insn, n, wide, X86_WRITE), image, n);
     cpu->s.fpu.fcw |= FCW_MASKS;
     update_summary(&cpu->s.fpu);
 }
@@ -313,21 +328,23 @@ static void run_fldenv(struct x86_cpu *cpu, const struct x86_insn *insn,
                        const struct x86_hostinsn *st)
 {
     unsigned n = insn->mem.size;
+    bool wide = n == ENV32_BYTES;
     uint8_t image[ENV_MAX];
 
-    x86_read_block(cpu, x86_ea_linear(cpu, insn, n, X86_READ), image, n);
-    env_apply(cpu, n == ENV32_BYTES, image);
+    x86_read_block(cpu, env_operand(cpu, insn, n, wide, X86_READ), image, n);
+    env_apply(cpu, wide, image);
 }
 
 static void run_fnsave(struct x86_cpu *cpu, const struct x86_insn *insn,
                        const struct x86_hostinsn *st)
 {
+    bool wide = insn->mem.size == ENV32_BYTES + REGISTERS_BYTES;
     uint8_t image[ENV_MAX + REGISTERS_BYTES];
-    unsigned n = env_build(cpu, insn->mem.size == ENV32_BYTES + REGISTERS_BYTES, image);
+    unsigned n = env_build(cpu, wide, image);
 
     for (unsigned i = 0; i < 8; i++, n += 10)
         memcpy(image + n, cpu->s.fpu.st[i], 10);
-    x86_write_block(cpu, x86_ea_linear(cpu, insn, n, X86_WRITE), image, n);
+    x86_write_block(cpu, env_operand(cpu, insn, n, wide, X86_WRITE), image, n);
     init_x87(&cpu->s.fpu);
 }
 
@@ -339,7 +356,7 @@ static void run_frstor(struct x86_cpu *cpu, const struct x86_insn *insn,
     uint8_t image[ENV_MAX + REGISTERS_BYTES];
     const uint8_t *registers = image + (wide ? ENV32_BYTES : ENV16_BYTES);
 
-    x86_read_block(cpu, x86_ea_linear(cpu, insn, n, X86_READ), image, n);
+    x86_read_block(cpu, env_operand(cpu, insn, n, wide, X86_READ), image, n);
     env_apply(cpu, wide, image);
     memset(cpu->s.fpu.st, 0, sizeof cpu->s.fpu.st);
     for (unsigned i = 0; i < 8; i++)
