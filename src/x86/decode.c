@@ -14,7 +14,8 @@
  *
  * Vendors differ in what a 66 prefix does to a near branch in 64-bit mode:
  * AMD truncates to 16 bits, Intel ignores it (SDM vol. 2, JMP; APM vol. 3,
- * 1.2.4). The host's way is ours, because the guest sees the host's vendor.
+ * 1.2.4). The host's way is ours, here and in amd_differences(), because the
+ * guest sees the host's vendor.
  */
 #include "x86/decode.h"
 
@@ -45,7 +46,7 @@ static const ZydisDecoder *decoder_for(unsigned code_bits)
     return code_bits == 64 ? &decoder_64 : code_bits == 32 ? &decoder_32 : &decoder_16;
 }
 
-/* Only asked for 66-prefixed branches in 64-bit mode: CPUID is slow on a
+/* Only asked for encodings that compilers do not make: CPUID is slow on a
  * virtual host, and there is nowhere to keep the answer. */
 static bool host_is_amd(void)
 {
@@ -54,6 +55,16 @@ static bool host_is_amd(void)
     if (!__get_cpuid(0, &a, &b, &c, &d))
         return false;
     return b == signature_AMD_ebx || b == 0x6f677948 /* Hygon */;
+}
+
+/* A legacy prefix that Zydis may have called ignored. */
+static bool has_prefix(const ZydisDecodedInstruction *z, uint8_t value)
+{
+    for (unsigned i = 0; i < z->raw.prefix_count; i++) {
+        if (z->raw.prefixes[i].value == value)
+            return true;
+    }
+    return false;
 }
 
 /* ---- operands ---------------------------------------------------------- */
@@ -305,6 +316,47 @@ static bool ends_block(const struct x86_insn *out)
     }
 }
 
+/* What AMD's processors do differently (seen on Zen; not in the APM): a REP
+ * prefix overrides the condition of LOOPE and LOOPNE, and PREFETCH (0F 0D) with
+ * a register, a NOP elsewhere, is #UD. */
+static void amd_differences(struct x86_insn *out, const ZydisDecodedInstruction *z)
+{
+    bool loop = out->mnemonic == ZYDIS_MNEMONIC_LOOPE || out->mnemonic == ZYDIS_MNEMONIC_LOOPNE;
+
+    for (unsigned i = 0; loop && i < z->raw.prefix_count; i++) {
+        uint8_t prefix = z->raw.prefixes[i].value;
+
+        if ((prefix == 0xf2 || prefix == 0xf3) && host_is_amd())
+            out->mnemonic = prefix == 0xf2 ? ZYDIS_MNEMONIC_LOOPNE : ZYDIS_MNEMONIC_LOOPE;
+    }
+    if (out->mnemonic == ZYDIS_MNEMONIC_NOP && z->opcode_map == ZYDIS_OPCODE_MAP_0F &&
+        z->opcode == 0x0d && host_is_amd())
+        out->class = X86_CLASS_INVALID;
+}
+
+/* Zydis knows of AMD's 16-bit branches only where the length depends on it. */
+static void amd_branch(struct x86_insn *out)
+{
+    out->operand_bits = 16;
+    for (unsigned i = 0; i < out->operands; i++) {
+        if (out->op[i].kind == X86_OPND_GPR || out->op[i].kind == X86_OPND_MEM)
+            out->op[i].size = 2;
+    }
+    if (out->mem.size)
+        out->mem.size = 2;
+}
+
+/* Zydis 4.0 takes SIB base 101 with mod 00 and REX.B for R13 when addresses are
+ * 32 bits wide; it means a displacement and no base (SDM vol. 2, table 2-5). */
+static void sib_without_base(struct x86_insn *out, const ZydisDecodedInstruction *z)
+{
+    if ((z->attributes & ZYDIS_ATTRIB_HAS_SIB) && z->raw.modrm.mod == 0 &&
+        z->raw.sib.base == 5 && out->mem.base == X86_R13) {
+        out->mem.base = X86_REG_NONE;
+        out->mem.disp = z->raw.disp.value;
+    }
+}
+
 static void convert(struct x86_insn *out, const ZydisDecodedInstruction *z,
                     const ZydisDecodedOperand *operands, unsigned code_bits)
 {
@@ -324,6 +376,7 @@ static void convert(struct x86_insn *out, const ZydisDecodedInstruction *z,
     out->class = (uint8_t)x86_decode_class(z);
     for (unsigned i = 0; i < z->operand_count; i++)
         convert_operand(out, &operands[i], &imms);
+    sib_without_base(out, z);
     out->class = (uint8_t)refine_class(out, z);
     set_flags(out, z);
     set_layout(out, z);
@@ -332,7 +385,20 @@ static void convert(struct x86_insn *out, const ZydisDecodedInstruction *z,
         out->class = X86_CLASS_INVALID;
         out->isa = 0;
     }
+    amd_differences(out, z);
     out->ends_block = ends_block(out);
+}
+
+/* F3 90 with REX.B is not PAUSE but XCHG with R8. Zydis sees that when the F3
+ * is a prefix without meaning. */
+static ZyanStatus decode_exchange(const ZydisDecoder *decoder, ZydisDecoderContext *context,
+                                  const uint8_t *bytes, ZydisDecodedInstruction *z)
+{
+    uint8_t copy[X86_INSN_MAX_BYTES], length = z->length;
+
+    for (unsigned i = 0; i < length; i++)
+        copy[i] = bytes[i] == 0xf3 ? 0x3e : bytes[i];
+    return ZydisDecoderDecodeInstruction(decoder, context, copy, length, z);
 }
 
 int x86_decode(const uint8_t *bytes, size_t len, unsigned code_bits, struct x86_insn *out)
@@ -345,8 +411,10 @@ int x86_decode(const uint8_t *bytes, size_t len, unsigned code_bits, struct x86_
 
     len = len < X86_INSN_MAX_BYTES ? len : X86_INSN_MAX_BYTES;
     status = ZydisDecoderDecodeInstruction(decoder, &context, bytes, len, &z);
+    if (ZYAN_SUCCESS(status) && z.mnemonic == ZYDIS_MNEMONIC_PAUSE && z.raw.rex.B)
+        status = decode_exchange(decoder, &context, bytes, &z);
     if (ZYAN_SUCCESS(status) && code_bits == 64 && z.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE &&
-        (z.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && host_is_amd()) {
+        has_prefix(&z, 0x66) && host_is_amd()) {
         decoder = &decoder_64_amd;
         status = ZydisDecoderDecodeInstruction(decoder, &context, bytes, len, &z);
     }
@@ -357,6 +425,8 @@ int x86_decode(const uint8_t *bytes, size_t len, unsigned code_bits, struct x86_
     memset(out, 0, sizeof *out);
     memcpy(out->bytes, bytes, z.length);
     convert(out, &z, operands, code_bits);
+    if (decoder == &decoder_64_amd && out->class == X86_CLASS_BRANCH && !z.raw.rex.W)
+        amd_branch(out);
     return 0;
 }
 

@@ -119,7 +119,8 @@ uint64_t x86_decode_isa(const ZydisDecodedInstruction *z)
     const struct isa_row *row = &isa_rows[z->meta.isa_set];
 
     switch (z->mnemonic) {
-    case ZYDIS_MNEMONIC_TZCNT: return 0;                  /* BSF without the feature */
+    case ZYDIS_MNEMONIC_TZCNT:                            /* BSF without the feature; */
+        return z->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ? 0 : X86_ISA_NEVER; /* KNC's */
     case ZYDIS_MNEMONIC_CMPXCHG8B: return F(CX8);
     case ZYDIS_MNEMONIC_SYSCALL:
     case ZYDIS_MNEMONIC_SYSRET: return F(SYSCALL);

@@ -5,6 +5,7 @@
 #include "x86/exec_ops.h"
 
 #include <Zydis/Zydis.h>
+#include "x86/cpuid.h"
 
 /* ---- plain moves ------------------------------------------------------- */
 
@@ -127,7 +128,8 @@ static uint64_t alu_exchange(uint64_t a, uint64_t b, unsigned size, uint16_t *hf
 }
 
 /* The destination is written in either case (SDM vol. 2, CMPXCHG), which a
- * 32-bit register destination shows by losing its upper half. */
+ * 32-bit register destination shows by losing its upper half; AMD's processors
+ * leave such a register alone. */
 void x86_exec_CMPXCHG(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     unsigned size = insn->op[0].size;
@@ -141,7 +143,9 @@ void x86_exec_CMPXCHG(struct x86_cpu *cpu, const struct x86_insn *insn)
         old = x86_update_mem(cpu, at, size, insn->lock, alu_exchange, (uintptr_t)&x, &hf);
     } else {
         old = x86_operand_read(cpu, insn, 0);
-        x86_operand_write(cpu, insn, 0, alu_exchange(old, (uintptr_t)&x, size, &hf));
+        x.new = alu_exchange(old, (uintptr_t)&x, size, &hf);
+        if ((hf & X86_HF_ZF) || !cpu->model->amd)
+            x86_operand_write(cpu, insn, 0, x.new);
     }
     if (!(hf & X86_HF_ZF))
         x86_gpr_write(cpu, X86_RAX, size, old);
@@ -343,7 +347,7 @@ void x86_exec_NOP(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 void x86_exec_MFENCE(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    __asm__ volatile("mfence" : : : "memory");
     x86_next(cpu, insn);
 }
 

@@ -238,7 +238,10 @@ void x86_exec_LODSB(struct x86_cpu *cpu, const struct x86_insn *insn)
     finish(&r);
 }
 
-/* ---- CMPS, SCAS -------------------------------------------------------- */
+/* ---- CMPS, SCAS --------------------------------------------------------
+ *
+ * When both operands of CMPS fault, the fault is the one at ES:rDI, as on AMD's
+ * processors; the architecture does not say. */
 
 /* Sets the flags of the last comparison; true when REPE/REPNE ends on it. */
 static bool compared(struct run *r, uint64_t a, uint64_t b)
@@ -278,19 +281,19 @@ void x86_exec_CMPSB(struct x86_cpu *cpu, const struct x86_insn *insn)
         const uint8_t *a = NULL, *b = NULL;
 
         if (n) {
-            a = x86_host_ptr(cpu, source(&r, r.size), (unsigned)n * r.size, X86_READ);
             b = x86_host_ptr(cpu, destination(&r, r.size, X86_READ), (unsigned)n * r.size,
                              X86_READ);
+            a = x86_host_ptr(cpu, source(&r, r.size), (unsigned)n * r.size, X86_READ);
         }
         if (a && b) {
             n = compare_run(&r, a, r.size, b, n);
             stop = compared(&r, element(a + (n - 1) * r.size, r.size),
                             element(b + (n - 1) * r.size, r.size));
         } else {
-            uint64_t v = x86_read(cpu, source(&r, r.size), r.size);
+            uint64_t v = x86_read(cpu, destination(&r, r.size, X86_READ), r.size);
 
             n = 1;
-            stop = compared(&r, v, x86_read(cpu, destination(&r, r.size, X86_READ), r.size));
+            stop = compared(&r, x86_read(cpu, source(&r, r.size), r.size), v);
         }
         advance(&r, n, true, true);
     }
