@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# ring3.bash - completion for bash. tests/cli keeps the words in step with --help.
+
+_ring3()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local verbs="run doctor help version"
+    local run_options="--kernel --initrd --append --module --memory --engine --machine --cpu
+        --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port --test-device
+        --trace --log --help"
+
+    COMPREPLY=()
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$verbs --help --version" -- "$cur")
+        return
+    fi
+    # "--opt=val" comes as three words.
+    [[ $cur == "=" ]] && cur=
+    [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
+
+    case ${COMP_WORDS[1]}:$prev in
+    run:--kernel|run:--initrd|run:--module|run:--log|run:--serial|run:--debugcon)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        compopt -o filenames ;;
+    run:--engine)
+        mapfile -t COMPREPLY < <(compgen -W "auto list $(ring3 run --engine list 2>/dev/null |
+            cut -d' ' -f1)" -- "$cur") ;;
+    run:--machine)
+        mapfile -t COMPREPLY < <(compgen -W "list $(ring3 run --machine list 2>/dev/null |
+            cut -d' ' -f1)" -- "$cur") ;;
+    run:--irqchip)
+        mapfile -t COMPREPLY < <(compgen -W "user kernel" -- "$cur") ;;
+    run:--trace)
+        mapfile -t COMPREPLY < <(compgen -W "all exits device irq msr cpuid exception memory
+            translate boot engine" -- "$cur") ;;
+    run:--append|run:--memory|run:--cpu|run:--cpus|run:--debug-exit-port) ;;
+    run:*)
+        mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur") ;;
+    doctor:*)
+        mapfile -t COMPREPLY < <(compgen -W "--json --help" -- "$cur") ;;
+    help:*)
+        mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
+    esac
+}
+complete -F _ring3 ring3
