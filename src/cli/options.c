@@ -56,8 +56,9 @@ static const struct option *find(const struct option *table, const char *name, s
         if (row_says_no && strlen(o->name) == len + no_len &&
             memcmp(o->name + no_len, name, len) == 0)
             return o;
-        if (!row_says_no && len == strlen(o->name) + no_len &&
-            strncmp(name, no_prefix, no_len) == 0 && memcmp(name + no_len, o->name, len - no_len) == 0)
+        if (!row_says_no && strlen(o->name) + no_len == len &&
+            strncmp(name, no_prefix, no_len) == 0 &&
+            memcmp(name + no_len, o->name, len - no_len) == 0)
             return o;
     }
     return NULL;

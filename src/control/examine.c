@@ -121,11 +121,12 @@ static int parse_format(const char *text, struct request *q)
 /* How many of the bytes at `a` are there. */
 static size_t fetch(struct request *q, uint64_t a, void *buf, size_t len)
 {
+    struct memory *memory = machine_memory(q->machine);
     size_t n = 0;
 
     if (!q->physical)
         return machine_read_virtual(q->machine, &q->state, gva(a), buf, len);
-    while (n < len && memory_read(machine_memory(q->machine), gpa(a + n), (uint8_t *)buf + n, 1) == 0)
+    while (n < len && memory_read(memory, gpa(a + n), (uint8_t *)buf + n, 1) == 0)
         n++;
     return n;
 }

@@ -465,6 +465,14 @@ class Documents(CliTest):
         section = page.partition("# EXIT STATUS")[2].partition("\n# ")[0]
         self.assertEqual(set(re.findall(r"(?m)^\*([^*]+)\*$", section)), statuses)
 
+    def test_trace_categories(self):
+        line = ring3("run", "--kernel", "x", "--trace", "zzzzzzzzzz").stderr.decode()
+        names = re.search(r"there are (.*)\n", line).group(1).split(", ")
+        text = re.search(r"--trace(.*?)  --", self.help, re.S).group(1)
+        for where in (text, self.read("ring3.1.scd"), self.read("ring3.bash")):
+            for name in names:
+                self.assertRegex(where, r"\b_?%s_?\b" % name)
+
     def test_completion(self):
         script = self.read("ring3.bash")
         words = re.search(r'run_options="([^"]*)"', script).group(1).split()
