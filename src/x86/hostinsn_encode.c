@@ -50,7 +50,7 @@ static struct fields parse(const struct hostinsn_source *src)
         f.rm |= (uint8_t)(((~p[1] >> 2) & 8) | ((~p[1] >> 2) & 0x10));
         f.map = p[1] & 7;
         f.w = p[2] & 0x80;
-        f.vvvv = (uint8_t)(((~p[2] >> 3) & 15) | ((~p[3] << 1) & 0x10));
+        f.vvvv = (uint8_t)(((~p[2] >> 3) & 15) | ((~(unsigned)p[3] << 1) & 0x10));
         f.pp = p[2] & 3;
         f.tail = p[3] & 0xf7;
         break;
