@@ -358,13 +358,21 @@ void x86_exec_CLFLUSH(struct x86_cpu *cpu, const struct x86_insn *insn)
     x86_next(cpu, insn);
 }
 
+/* One bound: each wraps around the address size by itself. */
+static int64_t bound_at(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned size,
+                        unsigned offset)
+{
+    uint64_t ea = (x86_ea(cpu, insn) + offset) & x86_size_mask(insn->address_bits / 8);
+    gva_t at = x86_linear(cpu, (enum x86_seg)insn->mem.seg, ea, size, X86_READ);
+
+    return x86_sign_extend(x86_read(cpu, at, size), size);
+}
+
 void x86_exec_BOUND(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     unsigned size = insn->op[0].size;
     int64_t index = x86_sign_extend(x86_operand_read(cpu, insn, 0), size);
-    gva_t at = x86_ea_linear(cpu, insn, 2 * size, X86_READ);
-    int64_t low = x86_sign_extend(x86_read(cpu, at, size), size);
-    int64_t high = x86_sign_extend(x86_read(cpu, gva_add(at, size), size), size);
+    int64_t low = bound_at(cpu, insn, size, 0), high = bound_at(cpu, insn, size, size);
 
     if (index < low || index > high)
         x86_raise(cpu, X86_BR);

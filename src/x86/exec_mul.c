@@ -168,19 +168,24 @@ void x86_exec_IDIV(struct x86_cpu *cpu, const struct x86_insn *insn)
     x86_next(cpu, insn);
 }
 
-/* ---- decimal arithmetic ------------------------------------------------ */
+/* ---- decimal arithmetic ------------------------------------------------
+ *
+ * Flags that the SDM leaves undefined are those of the addition or subtraction
+ * that the adjustment is, as on AMD's processors: of AX for AAA and AAS, of AL
+ * for the others. */
 
-/* Ends a decimal instruction: AX, CF and AF as computed, the rest from AL. */
 static void decimal_done(struct x86_cpu *cpu, const struct x86_insn *insn, uint16_t ax,
-                         bool carry, bool adjust)
+                         uint16_t hf)
 {
-    uint16_t hf = 0;
-
     x86_gpr_write(cpu, X86_RAX, 2, ax);
-    x86_or_8((uint8_t)ax, 0, &hf);
-    hf &= (uint16_t) ~(X86_HF_CF | X86_HF_AF);
-    x86_set_hf(cpu, (uint16_t)(hf | (carry ? X86_HF_CF : 0) | (adjust ? X86_HF_AF : 0)));
+    x86_set_hf(cpu, hf);
     x86_next(cpu, insn);
+}
+
+static uint16_t with_carries(uint16_t hf, bool carry, bool adjust)
+{
+    hf &= (uint16_t) ~(X86_HF_CF | X86_HF_AF);
+    return (uint16_t)(hf | (carry ? X86_HF_CF : 0) | (adjust ? X86_HF_AF : 0));
 }
 
 static bool decimal_adjust_due(const struct x86_cpu *cpu, uint8_t al)
@@ -190,62 +195,59 @@ static bool decimal_adjust_due(const struct x86_cpu *cpu, uint8_t al)
 
 void x86_exec_AAA(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX];
+    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX], hf = 0;
     bool due = decimal_adjust_due(cpu, (uint8_t)ax);
 
-    if (due)
-        ax = (uint16_t)(ax + 0x106);
-    decimal_done(cpu, insn, ax & 0xff0f, due, due);
+    ax = (uint16_t)x86_alu_add(ax, due ? 0x106 : 0, 2, &hf);
+    decimal_done(cpu, insn, ax & 0xff0f, with_carries(hf, due, due));
 }
 
 void x86_exec_AAS(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX];
+    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX], hf = 0;
     bool due = decimal_adjust_due(cpu, (uint8_t)ax);
 
-    if (due)
-        ax = (uint16_t)(ax - 0x106);
-    decimal_done(cpu, insn, ax & 0xff0f, due, due);
+    ax = (uint16_t)x86_alu_sub(ax, due ? 0x106 : 0, 2, &hf);
+    decimal_done(cpu, insn, ax & 0xff0f, with_carries(hf, due, due));
 }
 
 void x86_exec_AAM(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     uint8_t al = (uint8_t)cpu->s.gpr[X86_RAX], base = (uint8_t)insn->imm[0];
+    uint16_t hf = 0;
 
     if (!base)
         x86_raise(cpu, X86_DE);
-    decimal_done(cpu, insn, (uint16_t)((al / base) << 8 | al % base), false, false);
+    x86_alu_add(al % base, 0, 1, &hf);
+    decimal_done(cpu, insn, (uint16_t)((al / base) << 8 | al % base), hf);
 }
 
 void x86_exec_AAD(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX];
+    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX], hf = 0;
+    uint8_t tens = (uint8_t)((ax >> 8) * (uint8_t)insn->imm[0]);
 
-    decimal_done(cpu, insn, (uint8_t)(ax + (ax >> 8) * (uint8_t)insn->imm[0]), false, false);
+    ax = (uint8_t)x86_alu_add((uint8_t)ax, tens, 1, &hf);
+    decimal_done(cpu, insn, ax, hf);
 }
 
 /* DAA and DAS differ in the sign of the adjustment and in when the low digit's
  * adjustment carries out. */
 static void decimal_packed(struct x86_cpu *cpu, const struct x86_insn *insn, int sign)
 {
-    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX];
-    uint8_t old_al = (uint8_t)ax, al = old_al;
+    uint16_t ax = (uint16_t)cpu->s.gpr[X86_RAX], hf = 0;
+    uint8_t al = (uint8_t)ax, by = 0;
     bool old_cf = cpu->s.rflags & X86_FLAG_CF, adjust = decimal_adjust_due(cpu, al);
-    bool carry = false;
+    bool high = al > 0x99 || old_cf, carry = high;
 
     if (adjust) {
-        int sum = al + sign * 6;
-
-        carry = old_cf || sum < 0 || sum > 0xff;
-        al = (uint8_t)sum;
+        by += 6;
+        carry |= sign < 0 && al < 6;
     }
-    if (old_al > 0x99 || old_cf) {
-        al = (uint8_t)(al + sign * 0x60);
-        carry = true;
-    } else if (sign > 0) {
-        carry = false;
-    }
-    decimal_done(cpu, insn, (uint16_t)((ax & 0xff00) | al), carry, adjust);
+    if (high)
+        by += 0x60;
+    al = (uint8_t)(sign > 0 ? x86_alu_add(al, by, 1, &hf) : x86_alu_sub(al, by, 1, &hf));
+    decimal_done(cpu, insn, (uint16_t)((ax & 0xff00) | al), with_carries(hf, carry, adjust));
 }
 
 void x86_exec_DAA(struct x86_cpu *cpu, const struct x86_insn *insn)

@@ -134,6 +134,8 @@ void x86_hostinsn_run_masked(struct x86_cpu *cpu, const struct x86_insn *insn,
      * alignment; others will in the stub. */
     if (st->align && m.bits)
         x86_hostinsn_align(cpu, insn, st);
+    if (m.bits && cpu->mode.code_bits != 64)         /* the limit is about all of it */
+        x86_linear(cpu, m.seg, m.ea, st->mem_bytes, access);
     if (st->mask.probe_all)
         x86_probe(cpu, x86_ea_linear(cpu, insn, st->mem_bytes, access), st->mem_bytes, access);
     p = m.bits ? whole_operand(cpu, &m, access) : NULL;

@@ -94,11 +94,91 @@ void x86_hostinsn_run_x87_regs(struct x86_cpu *cpu, const struct x86_insn *insn,
     set_pointers(cpu, insn, st, &f, NULL);
 }
 
+/* ---- operands in parts ------------------------------------------------- */
+
+enum { ENV16_BYTES = 14, ENV32_BYTES = 28, ENV_MAX = 28, REGISTERS_BYTES = 80 };
+
+/* With 16-bit addresses an operand may run over the end of its 64 KiB. What is
+ * moved in parts then goes on at 0: fields of an environment, and significand
+ * and exponent of a register. */
+static bool wraps(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned n)
+{
+    return insn->address_bits == 16 && x86_ea(cpu, insn) + n > 0x10000;
+}
+
+enum part_action { PART_READ, PART_PROBE, PART_WRITE };
+
+static void part(struct x86_cpu *cpu, const struct x86_insn *insn, enum part_action what,
+                 unsigned offset, uint8_t *image, unsigned n)
+{
+    enum x86_access access = what == PART_READ ? X86_READ : X86_WRITE;
+    gva_t a = x86_linear(cpu, (enum x86_seg)insn->mem.seg, (x86_ea(cpu, insn) + offset) & 0xffff,
+                         n, access);
+
+    if (what == PART_READ)
+        x86_read_block(cpu, a, image + offset, n);
+    else if (what == PART_PROBE)
+        x86_probe(cpu, a, n, access);
+    else
+        x86_write_block(cpu, a, image + offset, n);
+}
+
+/* `env` bytes of environment, then registers up to `n`. */
+static void parts(struct x86_cpu *cpu, const struct x86_insn *insn, enum part_action what,
+                  unsigned env, uint8_t *image, unsigned n)
+{
+    for (unsigned at = 0; at < env; at += env / 7)
+        part(cpu, insn, what, at, image, env / 7);
+    for (unsigned at = env; at < n; at += 10) {
+        part(cpu, insn, what, at, image, 8);
+        part(cpu, insn, what, at + 8, image, 2);
+    }
+}
+
+/* Moves an environment or a whole state. Like AMD's microcode, looks at the first
+ * field and then at the last byte: that decides what CR2 is when the operand
+ * reaches into a missing page. */
+static void move_env(struct x86_cpu *cpu, const struct x86_insn *insn, enum x86_access access,
+                     unsigned env, uint8_t *image, unsigned n)
+{
+    if (wraps(cpu, insn, n)) {
+        parts(cpu, insn, access == X86_READ ? PART_READ : PART_PROBE, env, image, n);
+        if (access == X86_WRITE)
+            parts(cpu, insn, PART_WRITE, env, image, n);
+        return;
+    }
+    gva_t a = x86_ea_linear(cpu, insn, n, access);
+    x86_probe(cpu, a, env / 7, access);
+    x86_probe(cpu, gva_add(a, n - 1), 1, access);
+    if (access == X86_READ)
+        x86_read_block(cpu, a, image, n);
+    else
+        x86_write_block(cpu, a, image, n);
+}
+
+/* ---- stubs with an operand in memory ----------------------------------- */
+
 /* A store that raises an unmasked invalid operation, overflow or underflow
  * does not happen (SDM vol. 1, 8.5). None of these was pending before. */
 static bool store_happened(const struct hostinsn_frame *f)
 {
     return !(f->x87.fsw & ~f->x87.fcw & (FSW_INVALID | FSW_OVERFLOW | FSW_UNDERFLOW));
+}
+
+/* An 80-bit operand in two parts. */
+static void run_wrapped(struct x86_cpu *cpu, const struct x86_insn *insn,
+                        const struct x86_hostinsn *st)
+{
+    struct hostinsn_frame f;
+    uint8_t image[16];
+
+    parts(cpu, insn, st->mem_write ? PART_PROBE : PART_READ, 0, image, 10);
+    x86_hostinsn_x87_load(cpu, &f);
+    x86_hostinsn_enter(cpu, st, image, &f);
+    if (st->mem_write && store_happened(&f))
+        parts(cpu, insn, PART_WRITE, 0, image, 10);
+    x86_hostinsn_x87_store(cpu, &f);
+    set_pointers(cpu, insn, st, &f, image);
 }
 
 void x86_hostinsn_run_x87_mem(struct x86_cpu *cpu, const struct x86_insn *insn,
@@ -110,6 +190,10 @@ void x86_hostinsn_run_x87_mem(struct x86_cpu *cpu, const struct x86_insn *insn,
     uint8_t *direct, *p;
     gva_t a;
 
+    if (st->mem_bytes == 10 && wraps(cpu, insn, 10)) {
+        run_wrapped(cpu, insn, st);
+        return;
+    }
     if (st->align)
         x86_hostinsn_align(cpu, insn, st);
     a = x86_ea_linear(cpu, insn, st->mem_bytes, access);
@@ -198,8 +282,6 @@ static void init_x87(struct x86_fpu *f)
     f->fip = f->fdp = 0;
 }
 
-enum { ENV16_BYTES = 14, ENV32_BYTES = 28, ENV_MAX = 28, REGISTERS_BYTES = 80 };
-
 /* Seven fields of 16 or 32 bits; unused upper halves are ones. */
 static unsigned env_build(const struct x86_cpu *cpu, bool wide, uint8_t out[ENV_MAX])
 {
@@ -261,19 +343,6 @@ static void env_apply(struct x86_cpu *cpu, bool wide, const uint8_t *in)
     update_summary(f);
 }
 
-/* The address of an environment or a whole state. Like AMD's microcode, looks at
- * the first field and then at the last byte: that decides what CR2 is when it
- * reaches into a missing page. */
-static gva_t env_operand(struct x86_cpu *cpu, const struct x86_insn *insn, unsigned n, bool wide,
-                         enum x86_access access)
-{
-    gva_t a = x86_ea_linear(cpu, insn, n, access);
-
-    x86_probe(cpu, a, wide ? 4 : 2, access);
-    x86_probe(cpu, gva_add(a, n - 1), 1, access);
-    return a;
-}
-
 /* ---- control instructions ---------------------------------------------- */
 
 static void run_nothing(struct x86_cpu *cpu, const struct x86_insn *insn,
@@ -315,11 +384,10 @@ static void run_fldcw(struct x86_cpu *cpu, const struct x86_insn *insn,
 static void run_fnstenv(struct x86_cpu *cpu, const struct x86_insn *insn,
                         const struct x86_hostinsn *st)
 {
-    bool wide = insn->mem.size == ENV32_BYTES;
     uint8_t image[ENV_MAX];
-    unsigned n = env_build(cpu, wide, image);
+    unsigned n = env_build(cpu, insn->mem.size == ENV32_BYTES, image);
 
-    x86_write_block(cpu, env_operand(cpu, insn, n, wide, X86_WRITE), image, n);
+    move_env(cpu, insn, X86_WRITE, n, image, n);
     cpu->s.fpu.fcw |= FCW_MASKS;
     update_summary(&cpu->s.fpu);
 }
@@ -328,11 +396,10 @@ static void run_fldenv(struct x86_cpu *cpu, const struct x86_insn *insn,
                        const struct x86_hostinsn *st)
 {
     unsigned n = insn->mem.size;
-    bool wide = n == ENV32_BYTES;
     uint8_t image[ENV_MAX];
 
-    x86_read_block(cpu, env_operand(cpu, insn, n, wide, X86_READ), image, n);
-    env_apply(cpu, wide, image);
+    move_env(cpu, insn, X86_READ, n, image, n);
+    env_apply(cpu, n == ENV32_BYTES, image);
 }
 
 static void run_fnsave(struct x86_cpu *cpu, const struct x86_insn *insn,
@@ -340,27 +407,25 @@ static void run_fnsave(struct x86_cpu *cpu, const struct x86_insn *insn,
 {
     bool wide = insn->mem.size == ENV32_BYTES + REGISTERS_BYTES;
     uint8_t image[ENV_MAX + REGISTERS_BYTES];
-    unsigned n = env_build(cpu, wide, image);
+    unsigned env = env_build(cpu, wide, image);
 
-    for (unsigned i = 0; i < 8; i++, n += 10)
-        memcpy(image + n, cpu->s.fpu.st[i], 10);
-    x86_write_block(cpu, env_operand(cpu, insn, n, wide, X86_WRITE), image, n);
+    for (unsigned i = 0; i < 8; i++)
+        memcpy(image + env + 10 * i, cpu->s.fpu.st[i], 10);
+    move_env(cpu, insn, X86_WRITE, env, image, env + REGISTERS_BYTES);
     init_x87(&cpu->s.fpu);
 }
 
 static void run_frstor(struct x86_cpu *cpu, const struct x86_insn *insn,
                        const struct x86_hostinsn *st)
 {
-    unsigned n = insn->mem.size;
-    bool wide = n == ENV32_BYTES + REGISTERS_BYTES;
+    unsigned n = insn->mem.size, env = n - REGISTERS_BYTES;
     uint8_t image[ENV_MAX + REGISTERS_BYTES];
-    const uint8_t *registers = image + (wide ? ENV32_BYTES : ENV16_BYTES);
 
-    x86_read_block(cpu, env_operand(cpu, insn, n, wide, X86_READ), image, n);
-    env_apply(cpu, wide, image);
+    move_env(cpu, insn, X86_READ, env, image, n);
+    env_apply(cpu, env == ENV32_BYTES, image);
     memset(cpu->s.fpu.st, 0, sizeof cpu->s.fpu.st);
     for (unsigned i = 0; i < 8; i++)
-        memcpy(cpu->s.fpu.st[i], registers + 10 * i, 10);
+        memcpy(cpu->s.fpu.st[i], image + env + 10 * i, 10);
 }
 
 hostinsn_run *x86_hostinsn_x87_control(unsigned mnemonic)
@@ -381,4 +446,14 @@ hostinsn_run *x86_hostinsn_x87_control(unsigned mnemonic)
     case ZYDIS_MNEMONIC_FRSTOR: return run_frstor;
     default: return NULL;
     }
+}
+
+bool x86_hostinsn_is_x87_control(const struct x86_insn *insn)
+{
+    return x86_hostinsn_x87_control(insn->mnemonic) != NULL;
+}
+
+bool x86_hostinsn_x87_selectors(const struct x86_hostinsn_pool *pool)
+{
+    return x86_hostinsn_host(pool)->x87_selectors;
 }

@@ -525,6 +525,12 @@ static bool one(struct gen *g)
         define_flags(g);
     if (has_mem(&insn) && insn.class != X86_CLASS_STRING) {
         to = target(g, insn.mem.size, insn.mem.seg);
+        /* Where FLDENV and FNSAVE wrap around a segment's end the processor
+         * leaves half-done work behind when a field itself lies across it. */
+        if (g->o->mode == ISA_MODE_16 && insn.mem.size > 64)
+            to %= 0xff00;
+        if (g->o->mode == ISA_MODE_16 && (insn.mem.size == 14 || insn.mem.size == 28))
+            to %= 0xff00;
         aim(g, b, &insn, to);
     }
     if (!prepare(g, b, &insn)) {
