@@ -79,10 +79,11 @@ struct op {
     int64_t disp;
     uint64_t ea_mask;                  /* of the address size */
     uint16_t dst, src;                 /* register operands */
-    uint16_t base, index, seg;         /* address = [seg] + (([base] + [index] << shift + disp) & mask) */
+    /* address = [seg] + (([base] + ([index] << shift) + disp) & ea_mask) */
+    uint16_t base, index, seg;
     uint8_t shift;
     uint8_t size;                      /* of the memory operand */
-    uint16_t off, next;                /* of this and the next instruction, from the block's start */
+    uint16_t off, next;                /* of this and the next one, from the block's start */
 };
 
 struct link { uint64_t rip, key; struct block *to; };
