@@ -103,7 +103,8 @@ static void sti_shadow_covers_hlt(void **state)
     assert_int_equal(get_le64(guest_ram(g, g->s.gpr[X86_RSP])), CODE + 2);
 }
 
-GUEST(mov_ss, "sti\n nop\n mov %ss, %eax\n cli\n 1: mov %eax, %ss\n sti\n inc %ecx\n inc %ecx\n hlt\n");
+GUEST(mov_ss, "sti\n nop\n mov %ss, %eax\n cli\n mov %eax, %ss\n sti\n inc %ecx\n inc %ecx\n"
+              " hlt\n");
 
 static void sti_shadow_lasts_one_instruction(void **state)
 {
