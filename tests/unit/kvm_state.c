@@ -123,8 +123,31 @@ static void vector_fields(void **state)
     guest_free(g);
 }
 
+/* XSETBV in the guest: KVM knows the new XCR0, in the state and in CPUID.
+ *   mov eax,3; xor edx,edx; xor ecx,ecx; xsetbv; out 0x10,al */
+static void xcr0_from_guest(void **state)
+{
+    if (getenv("KVM_LAB"))
+        skip();                   /* QEMU's TCG does not intercept XSETBV in a guest's guest */
+    struct guest *g = guest_new(1, FIXTURE_IRQCHIP);
+    if (!x86_feature(&g->model.features, X86_FEATURE_XSAVE)) {
+        guest_free(g);
+        skip();
+    }
+    GUEST_CODE_BYTES(g, 0xb8, 0x03, 0x00, 0x00, 0x00, 0x31, 0xd2, 0x31, 0xc9, 0x0f, 0x01, 0xd1,
+                     0xe6, 0x10, 0xeb, 0xfe);
+    guest_start_long(g, 0, 0);
+    struct x86_state s = guest_state(g, 0);
+    s.cr4 |= X86_CR4_OSXSAVE;
+    guest_set_state(g, 0, &s);
+    g->leave_after = 1;
+    guest_run(g, 0, ENGINE_KICKED);
+    assert_int_equal(guest_state(g, 0).xcr0, X86_XCR0_X87 | X86_XCR0_SSE);
+    guest_free(g);
+}
+
 /* What the guest computes in vector registers is what get_state shows:
- * movq xmm3,rax; addpd is not needed: pshufd xmm4,xmm3,0x44; out 0x10,al */
+ *   movq xmm3,rax; pshufd xmm4,xmm3,0x44; out 0x10,al */
 static void vector_from_guest(void **state)
 {
     struct guest *g = guest_new(1, FIXTURE_IRQCHIP);
@@ -260,7 +283,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(power_on), cmocka_unit_test(round_trips),
         cmocka_unit_test(general_fields), cmocka_unit_test(vector_fields),
-        cmocka_unit_test(vector_from_guest), cmocka_unit_test(event_fields),
+        cmocka_unit_test(vector_from_guest), cmocka_unit_test(xcr0_from_guest),
+        cmocka_unit_test(event_fields),
         cmocka_unit_test(tsc_is_set_and_runs), cmocka_unit_test(refused_msr_is_left_out),
         cmocka_unit_test(impossible_state), cmocka_unit_test(cpuid),
     };
