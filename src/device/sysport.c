@@ -5,6 +5,12 @@
  * Port 0x92 is from the PS/2 (IBM PS/2 Hardware Interface Technical Reference,
  * "System Control Port A"), 0xCF9 from Intel's chip sets (ICH9 data sheet,
  * 13.7.5). A20 is only remembered: no address is ever masked.
+ *
+ * 0xCF9 lies inside of the dword port 0xCF8, the PCI configuration address. The
+ * two are told apart by the width of the access (PCI 3.0, 3.2.2.3.2: "anything
+ * other than a DWORD passes through"): a guest that looks for PCI by writing a
+ * dword to 0xCF8 must find nothing, and not reset itself. So all four ports
+ * are claimed.
  */
 #include "device/sysport.h"
 
@@ -14,7 +20,7 @@
 #include "base/error.h"
 #include "bus/claims.h"
 
-enum { PORT_A = 0x92 };
+enum { PORT_A = 0x92, CONFIG_ADDRESS = 0xcf8 };
 enum { A_FAST_RESET = 1, A_A20 = 2 };
 enum { RST_SYS = 2, RST_CPU = 4, RST_FULL = 8, RST_WRITABLE = RST_SYS | RST_CPU | RST_FULL };
 
@@ -57,11 +63,16 @@ static void port_a_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
     reset_on_rise(p, old, p->state.port_a, A_FAST_RESET);
 }
 
+static bool is_reset_control(uint64_t offset, unsigned size)
+{
+    return size == 1 && offset == SYSPORT_RESET_CONTROL - CONFIG_ADDRESS;
+}
+
 static uint64_t reset_read(void *opaque, uint64_t offset, unsigned size)
 {
     const struct sysport *p = opaque;
 
-    return p->state.reset_control;
+    return is_reset_control(offset, size) ? p->state.reset_control : UINT64_MAX;
 }
 
 static void reset_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
@@ -69,6 +80,8 @@ static void reset_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
     struct sysport *p = opaque;
     uint8_t old = p->state.reset_control;
 
+    if (!is_reset_control(offset, size))
+        return;
     p->state.reset_control = (uint8_t)value & RST_WRITABLE;
     reset_on_rise(p, old, p->state.reset_control, RST_CPU);
 }
@@ -108,7 +121,7 @@ static const struct device_ops sysport_ops = {
 
 static const struct bus_region regions[] = {
     {"system control a", PORT_A, 1, port_a_read, port_a_write, NULL, 1, 0},
-    {"reset control", SYSPORT_RESET_CONTROL, 1, reset_read, reset_write, NULL, 1, 0},
+    {"reset control", CONFIG_ADDRESS, 4, reset_read, reset_write, NULL, 4, 0},
 };
 
 struct device *sysport_new(const struct device_env *env, const struct sysport_config *cfg,

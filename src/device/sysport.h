@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * sysport.h - system control port A (0x92) and the reset control register
- * (0xCF9). Port 0x61 belongs to the 8254.
+ * (0xCF9, byte accesses to 0xCF8-0xCFB). Port 0x61 belongs to the 8254.
  */
 #ifndef RING3_DEVICE_SYSPORT_H
 #define RING3_DEVICE_SYSPORT_H

@@ -161,6 +161,19 @@ static void reset_ends_with_no_reboot(void **state)
     }
 }
 
+/* A guest that looks for PCI writes a dword over the reset control register. */
+static void a_dword_at_cf8_is_no_reset(void **state)
+{
+    struct rig r;
+
+    /* mov dx, 0xcf8; mov eax, -1; out dx, eax */
+    GUEST(&r, 0x66, 0xba, 0xf8, 0x0c, 0xb8, 0xff, 0xff, 0xff, 0xff, 0xef, OUTB(0xf4, 0), HALT);
+    r.cfg.no_reboot = true;
+    rig_open(&r);
+    assert_int_equal(run(&r).end, MACHINE_DEBUG_EXIT);
+    rig_close(&r);
+}
+
 static void reset_survives_a_deleted_kernel(void **state)
 {
     char path[] = "/tmp/ring3-life-XXXXXX";
@@ -411,6 +424,7 @@ int main(void)
         cmocka_unit_test(debug_exit_gives_its_status),
         cmocka_unit_test(reset_starts_again),
         cmocka_unit_test(reset_ends_with_no_reboot),
+        cmocka_unit_test(a_dword_at_cf8_is_no_reset),
         cmocka_unit_test(reset_survives_a_deleted_kernel),
         cmocka_unit_test(reset_says_when_the_kernel_is_gone),
         cmocka_unit_test(triple_fault_is_reported),
