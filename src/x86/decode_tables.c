@@ -121,6 +121,9 @@ uint64_t x86_decode_isa(const ZydisDecodedInstruction *z)
     switch (z->mnemonic) {
     case ZYDIS_MNEMONIC_TZCNT:                            /* BSF without the feature; */
         return z->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ? 0 : X86_ISA_NEVER; /* KNC's */
+    case ZYDIS_MNEMONIC_FCOMI: case ZYDIS_MNEMONIC_FCOMIP:   /* Zydis: Pentium Pro */
+    case ZYDIS_MNEMONIC_FUCOMI: case ZYDIS_MNEMONIC_FUCOMIP: return F(FPU) | F(CMOV);
+    case ZYDIS_MNEMONIC_PREFETCHWT1: return 0;            /* a hint, known or not */
     case ZYDIS_MNEMONIC_CMPXCHG8B: return F(CX8);
     case ZYDIS_MNEMONIC_SYSCALL:
     case ZYDIS_MNEMONIC_SYSRET: return F(SYSCALL);
@@ -174,6 +177,8 @@ enum x86_class x86_decode_class(const ZydisDecodedInstruction *z)
         return X86_CLASS_STRING;
     if (class_rows[z->mnemonic])
         return (enum x86_class)(class_rows[z->mnemonic] - 1);
+    if (z->meta.category == ZYDIS_CATEGORY_X87_ALU)       /* FCOMI, of a base set, too */
+        return X86_CLASS_HOST;
     if (isa_rows[z->meta.isa_set].host && !x86_system_op(z->mnemonic))
         return X86_CLASS_HOST;
     return X86_CLASS_SYSTEM;

@@ -59,16 +59,18 @@ void x86_exec_PUSHA(struct x86_cpu *cpu, const struct x86_insn *insn)
     x86_next(cpu, insn);
 }
 
+/* Registers change one by one, as on AMD's processors: after a fault some have;
+ * the stack pointer has not, so it starts over. */
 void x86_exec_POPA(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     unsigned size = insn->operand_bits / 8;
-    uint64_t sp = cpu->s.gpr[X86_RSP], v[8];
+    uint64_t sp = cpu->s.gpr[X86_RSP];
 
-    for (unsigned i = 0; i < 8; i++)
-        v[i] = x86_read(cpu, stack_linear(cpu, sp + i * size, size, X86_READ), size);
     for (unsigned i = 0; i < 8; i++) {
+        uint64_t v = x86_read(cpu, stack_linear(cpu, sp + i * size, size, X86_READ), size);
+
         if (7 - i != X86_RSP)
-            x86_gpr_write(cpu, 7 - i, size, v[i]);
+            x86_gpr_write(cpu, 7 - i, size, v);
     }
     x86_gpr_write(cpu, X86_RSP, stack_size(cpu), sp + 8 * size);
     x86_next(cpu, insn);

@@ -65,18 +65,17 @@ static uint64_t truncated(uint64_t ea, unsigned bits)
     return bits == 64 ? ea : ea & ((1ull << bits) - 1);
 }
 
-/* Only the address of the whole operand is truncated to the address size. */
-static uint64_t element_offset(const struct x86_cpu *cpu, const struct partial *m, unsigned i)
+/* Only the address of the whole operand is truncated to the address size: an
+ * element beyond it is beyond the limit. */
+static uint64_t element_offset(const struct partial *m, unsigned i)
 {
-    uint64_t offset = m->ea + i * m->size;
-
-    return cpu->mode.code_bits == 64 ? offset : (uint32_t)offset;
+    return m->ea + i * m->size;
 }
 
 static gva_t element(struct x86_cpu *cpu, const struct partial *m, unsigned i,
                      enum x86_access access)
 {
-    return x86_linear(cpu, m->seg, element_offset(cpu, m, i), m->size, access);
+    return x86_linear(cpu, m->seg, element_offset(m, i), m->size, access);
 }
 
 static void read_elements(struct x86_cpu *cpu, const struct partial *m, uint8_t *to)
@@ -110,7 +109,7 @@ static uint8_t *whole_operand(struct x86_cpu *cpu, const struct partial *m,
 {
     unsigned low = (unsigned)__builtin_ctzll(m->bits), first = low * m->size;
     unsigned end = (64u - (unsigned)__builtin_clzll(m->bits)) * m->size;
-    uint64_t at = element_offset(cpu, m, low);
+    uint64_t at = element_offset(m, low);
     uint8_t *p;
 
     if ((at & PAGE_OFFSET_MASK) + (end - first) > PAGE_SIZE)
@@ -134,8 +133,6 @@ void x86_hostinsn_run_masked(struct x86_cpu *cpu, const struct x86_insn *insn,
      * alignment; others will in the stub. */
     if (st->align && m.bits)
         x86_hostinsn_align(cpu, insn, st);
-    if (m.bits && cpu->mode.code_bits != 64)         /* the limit is about all of it */
-        x86_linear(cpu, m.seg, m.ea, st->mem_bytes, access);
     if (st->mask.probe_all)
         x86_probe(cpu, x86_ea_linear(cpu, insn, st->mem_bytes, access), st->mem_bytes, access);
     p = m.bits ? whole_operand(cpu, &m, access) : NULL;
