@@ -17,7 +17,6 @@
  */
 #include <asm/ldt.h>
 #include <cpuid.h>
-#include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -26,7 +25,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -152,7 +150,8 @@ static void host_handlers(void)
     static const int ends[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGILL, SIGFPE};
     struct sigaction enter = {.sa_sigaction = host_enter, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     struct sigaction leave = {.sa_sigaction = host_leave, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    stack_t alternate = {.ss_sp = malloc(65536), .ss_size = 65536};
+    static uint8_t stack[65536];
+    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
 
     sigaltstack(&alternate, NULL);
     sigaction(SIGUSR1, &enter, NULL);
@@ -734,5 +733,7 @@ int main(int argc, char **argv)
         }
     }
     printf("%lu cases, %lu differ\n", cases, bad);
+    free(host);
+    free(m);
     return bad ? 1 : 0;
 }
