@@ -38,4 +38,11 @@ const struct x86_hostinsn *x86_hostinsn_get(struct x86_hostinsn_pool *pool,
 void x86_hostinsn_run(struct x86_cpu *cpu, const struct x86_insn *insn,
                       const struct x86_hostinsn *stub);
 
+/* For engines that run x87 instructions on the host in other ways. */
+/* Control instructions (FNINIT, FLDCW, FNSTENV, ...) leave the pointers to the
+ * last instruction alone. */
+bool x86_hostinsn_is_x87_control(const struct x86_insn *insn);
+/* The host keeps FCS and FDS. */
+bool x86_hostinsn_x87_selectors(const struct x86_hostinsn_pool *pool);
+
 #endif

@@ -75,6 +75,13 @@ enum dbt_exit {
 enum { DBT_JUMP_BITS = 13, DBT_JUMPS = 1 << DBT_JUMP_BITS };
 enum { DBT_CROSS_SIZES = 7 };   /* 2, 4, ... 128 bytes */
 
+/* The x87's pointers to its last instruction. The processor's own would be host
+ * addresses, so translated code notes the guest's. */
+struct dbt_x87 {
+    uint64_t fip, fdp;
+    uint32_t fop, fdp_seg;
+};
+
 /* What translated code reads and writes through rsp. The first 128 bytes have
  * short displacements. */
 struct dbt_frame {
@@ -93,6 +100,7 @@ struct dbt_frame {
     uint64_t arith_mask, if_mask;
     /* POPF's plain case: the other flags, gathered, and minus their present value. */
     uint64_t other_mask, minus_other;
+    struct dbt_x87 x87;
     uint32_t origin;                        /* cache offset of the last indirect jump */
     uint32_t pad;
     uint64_t gpr[X86_GPR_COUNT];

@@ -18,6 +18,7 @@
 #include "engine/dbt/translate.h"
 #include "x86/cpuid.h"
 #include "x86/cpuid_features.h"
+#include "x86/hostinsn.h"
 
 enum { CACHE_BYTES = 64 << 20 };
 
@@ -135,6 +136,7 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     d = dbt_of(v);
     d->env_ops = env;
     d->fpu_components = host_components();
+    d->x87_selectors = x86_hostinsn_x87_selectors(v->cpu.hostinsns);
     d->t = calloc(1, sizeof *d->t);
     d->cache = dbt_cache_new(CACHE_BYTES, err);
     d->tables = d->cache ? dbt_tables_new(err) : NULL;

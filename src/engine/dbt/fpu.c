@@ -13,19 +13,6 @@ static void set_live(struct dbt_vcpu *d, bool live)
     d->frame[DBT_RING_USER]->fpu_live = live;
 }
 
-/* x87 keeps the address of its last instruction: ours must not leak into the
- * guest, which gets the guest address, or 0 where that is not known. */
-static void hide_host_addresses(struct dbt_vcpu *d)
-{
-    uint64_t fip, zero = 0;
-
-    memcpy(&fip, d->image + 8, 8);
-    if (!dbt_cache_contains(d->cache, fip))
-        return;
-    memcpy(d->image + 8, &zero, 8);
-    memcpy(d->image + 16, &zero, 8);
-}
-
 void dbt_fpu_park(struct dbt_vcpu *d)
 {
     uint32_t lo = (uint32_t)d->fpu_components, hi = (uint32_t)(d->fpu_components >> 32);
@@ -37,15 +24,21 @@ void dbt_fpu_park(struct dbt_vcpu *d)
                      : "+m"(d->image) : "a"(lo), "d"(hi), "m"(mxcsr) : "memory");
     d->fpu = DBT_FPU_PARKED;
     set_live(d, false);
-    hide_host_addresses(d);
 }
 
 void dbt_fpu_sync(struct dbt_vcpu *d)
 {
+    struct x86_fpu *f = &d->interp.cpu.s.fpu;
+
     dbt_fpu_park(d);
     if (d->fpu == DBT_FPU_SYNCED)
         return;
-    BUG_ON(x86_fpu_from_xsave(&d->interp.cpu.s.fpu, d->fpu_components, d->image));
+    BUG_ON(x86_fpu_from_xsave(f, d->fpu_components, d->image));
+    f->fip = d->x87.fip;
+    f->fdp = d->x87.fdp;
+    f->fop = (uint16_t)d->x87.fop;
+    f->fcs = d->fcs;
+    f->fds = d->fds;
     d->fpu = DBT_FPU_SYNCED;
 }
 
@@ -55,9 +48,24 @@ void dbt_fpu_load(struct dbt_vcpu *d)
 
     if (d->fpu == DBT_FPU_LIVE)
         return;
-    if (d->fpu == DBT_FPU_SYNCED)
-        x86_fpu_to_xsave(&d->interp.cpu.s.fpu, d->fpu_components, d->image);
+    if (d->fpu == DBT_FPU_SYNCED) {
+        const struct x86_fpu *f = &d->interp.cpu.s.fpu;
+
+        x86_fpu_to_xsave(f, d->fpu_components, d->image);
+        d->x87 = (struct dbt_x87){f->fip, f->fdp, f->fop, X86_DS};
+        d->fcs = f->fcs;
+        d->fds = f->fds;
+    }
     __asm__ volatile("xrstor64 %0" : : "m"(d->image), "a"(lo), "d"(hi) : "memory");
     d->fpu = DBT_FPU_LIVE;
     set_live(d, true);
+}
+
+bool dbt_fpu_error_pending(const struct dbt_vcpu *d)
+{
+    uint16_t fsw = 0;
+
+    if (d->fpu == DBT_FPU_LIVE)
+        __asm__ volatile("fnstsw %0" : "=a"(fsw));
+    return fsw & 0x80;
 }

@@ -13,7 +13,8 @@ enum form { FORM_LEGACY, FORM_VEX2, FORM_VEX3, FORM_EVEX };
 
 struct parts {
     enum form form;
-    bool p66, lock, rex_w, had_rex;
+    bool p66, lock, rex_w;
+    uint8_t rex;
     uint8_t rep;                    /* 0, 0xf2 or 0xf3 */
     uint8_t escape[2], escapes;     /* legacy 0F, 0F38, 0F3A */
     uint8_t vex[3];                 /* VEX3: two payload bytes; EVEX: three */
@@ -34,9 +35,17 @@ static bool is_legacy_prefix(uint8_t b)
     }
 }
 
-static const uint8_t *parse_prefixes(const uint8_t *b, struct parts *p)
+/* Prefixes in any order; a REX counts only as the last one. */
+static const uint8_t *parse_prefixes(const uint8_t *b, unsigned code_bits, struct parts *p)
 {
-    for (; is_legacy_prefix(*b); b++) {
+    for (;; b++) {
+        if (code_bits == 64 && (*b & 0xf0) == 0x40) {
+            p->rex = *b;
+            continue;
+        }
+        if (!is_legacy_prefix(*b))
+            return b;
+        p->rex = 0;
         if (*b == 0x66)
             p->p66 = true;
         else if (*b == 0xf0)
@@ -44,7 +53,6 @@ static const uint8_t *parse_prefixes(const uint8_t *b, struct parts *p)
         else if (*b == 0xf2 || *b == 0xf3)
             p->rep = *b;
     }
-    return b;
 }
 
 /* Bits that extend ModRM fields are kept inverted in VEX and EVEX. */
@@ -71,12 +79,8 @@ static void parse_vex(const uint8_t *b, const struct x86_insn *insn, struct part
 
 static void parse_legacy(const uint8_t *b, const struct x86_insn *insn, struct parts *p)
 {
-    unsigned rex = 0;
+    unsigned rex = p->rex;
 
-    if (insn->code_bits == 64 && (*b & 0xf0) == 0x40) {
-        p->had_rex = true;
-        rex = *b++;
-    }
     p->rex_w = rex & 8;
     if (*b == 0x0f) {
         p->escape[p->escapes++] = *b++;
@@ -97,7 +101,7 @@ static void parse_legacy(const uint8_t *b, const struct x86_insn *insn, struct p
 
 static bool parse(const struct x86_insn *insn, struct parts *p)
 {
-    const uint8_t *b = parse_prefixes(insn->bytes, p);
+    const uint8_t *b = parse_prefixes(insn->bytes, insn->code_bits, p);
     bool vex_space = insn->code_bits == 64 || (b[1] & 0xc0) == 0xc0;
 
     if (*b == 0x62 && vex_space)
@@ -276,4 +280,11 @@ bool dbt_is_vex(const struct x86_insn *insn)
     struct parts p = {0};
 
     return parse(insn, &p) && p.form != FORM_LEGACY;
+}
+
+bool dbt_is_x87(const struct x86_insn *insn)
+{
+    struct parts p = {0};
+
+    return insn->class == X86_CLASS_HOST && parse(insn, &p) && p.x87;
 }

@@ -30,5 +30,7 @@ bool dbt_reencode(struct emit *e, const struct x86_insn *insn, const struct reen
 
 /* VEX or EVEX encoding. */
 bool dbt_is_vex(const struct x86_insn *insn);
+/* The x87 escape opcodes D8-DF. */
+bool dbt_is_x87(const struct x86_insn *insn);
 
 #endif

@@ -192,14 +192,33 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
     f->minus_other = -other_flags(s->rflags);
     f->no_irq_waiting = !(atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed) &
                           REQUEST_INTR);
+    f->x87 = d->x87;
     f->seg_base[X86_FS] = s->seg[X86_FS].base;
     f->seg_base[X86_GS] = s->seg[X86_GS].base;
+}
+
+/* Translated code notes offsets; the selectors are still those of the moment. */
+static void x87_out(struct dbt_vcpu *d, const struct dbt_frame *f)
+{
+    const struct x86_state *s = &d->interp.cpu.s;
+
+    if (!d->x87_selectors) {
+        d->x87 = f->x87;
+        return;
+    }
+    if (f->x87.fip != d->x87.fip || f->x87.fop != d->x87.fop)
+        d->fcs = s->seg[X86_CS].selector;
+    if (f->x87.fdp != d->x87.fdp || f->x87.fdp_seg != d->x87.fdp_seg)
+        d->fds = s->seg[f->x87.fdp_seg].selector;
+    d->x87 = f->x87;
 }
 
 static void state_out(struct dbt_vcpu *d, const struct dbt_frame *f)
 {
     struct x86_state *s = &d->interp.cpu.s;
 
+    if (d->fpu == DBT_FPU_LIVE)
+        x87_out(d, f);
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         s->gpr[i] = f->gpr[i];
     s->rflags = f->flags_system | f->flag_if | (f->rflags & X86_FLAGS_ARITH);
@@ -234,19 +253,21 @@ static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
 
 /* ---- exits ------------------------------------------------------------------- */
 
-/* What to do next: enter at `entry`, or (NULL) look up s.rip after the boundary. */
+/* What to do next: enter `block` at `insn`, or (NULL) look up s.rip, after the
+ * boundary if that is wanted. */
 struct next {
-    const uint8_t *entry;
+    struct dbt_block *block;
+    unsigned insn;
     bool boundary;
 };
 
-static const struct next LOOK_UP = {NULL, false}, BOUNDARY = {NULL, true};
+static const struct next LOOK_UP = {NULL, 0, false}, BOUNDARY = {NULL, 0, true};
 
-static struct next resume(struct dbt_vcpu *d, const struct dbt_block *b, unsigned insn)
+static struct next resume(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn)
 {
-    if (b->uses_fpu && d->fpu != DBT_FPU_LIVE)
+    if (b->uses_fpu && d->fpu != DBT_FPU_LIVE && insn)
         return LOOK_UP;                     /* a new block checks again */
-    return (struct next){b->host + b->insn[insn].host_offset, false};
+    return (struct next){b, insn, false};
 }
 
 /* Executes the instruction at s.rip in the interpreter. */
@@ -257,6 +278,7 @@ static void interpret_one(struct dbt_vcpu *d, bool fpu)
         dbt_fpu_sync(d);
     else
         dbt_fpu_park(d);
+    d->left--;                              /* even if it raises */
     interp_one(&d->interp);
 }
 
@@ -289,27 +311,44 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
     return after_interpreting(d, b, insn, key);
 }
 
+/* Copies what the soft TLB knows of a page, if it does, into the tables. */
+static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
+{
+    const struct x86_tlb_entry *e = x86_tlb_at(&d->interp.cpu, page);
+
+    if (!e->addend || (write ? e->write : e->read) != page.v)
+        return;
+    d->fills++;
+    dbt_tables_fill(d->tables, ring_now(d), page, e->addend, e->read == page.v,
+                    e->write == page.v, false);
+}
+
 /* An access missed: fill its table entry and try again, or interpret it. */
 static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const struct dbt_site *site,
                              uint64_t address)
 {
     struct x86_cpu *cpu = &d->interp.cpu;
     gva_t page = gva(address & PAGE_MASK);
-    const struct x86_tlb_entry *e;
     uint8_t *host;
 
     cpu->s.rip = b->rip + b->insn[site->insn].guest_offset;
-    if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE)
+    if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
+        (cpu->mode.code_bits == 64 && !x86_canonical(cpu, address)))
         return exit_interp(d, b, site->insn);
+    /* A fault for alignment or a pending x87 exception would come first. */
+    if ((site->size >= 16 && (address & (site->size - 1u))) || dbt_fpu_error_pending(d)) {
+        struct next next = exit_interp(d, b, site->insn);
+
+        fill_from_tlb(d, page, site->write);
+        return next;
+    }
     dbt_fpu_park(d);
+    d->left--;                              /* if it raises it counts as executed */
     host = x86_host_ptr(cpu, gva(address), site->size, site->write ? X86_WRITE : X86_READ);
+    d->left++;
     if (!host)
         return exit_interp(d, b, site->insn);
-    e = x86_tlb_at(cpu, page);
-    host -= address & PAGE_OFFSET_MASK;
-    d->fills++;
-    dbt_tables_fill(d->tables, ring_now(d), page, (uintptr_t)host - page.v,
-                    e->read == page.v || !site->write, e->write == page.v, false);
+    fill_from_tlb(d, page, site->write);
     return resume(d, b, site->insn);
 }
 
@@ -358,9 +397,9 @@ static struct next exit_chain(struct dbt_vcpu *d, struct dbt_site *site)
     if (!to)
         return BOUNDARY;
     /* Translating may have emptied the cache, the site with it. */
-    if (dbt_cache_generation(d->cache) == generation)
+    if (dbt_cache_generation(d->cache) == generation && !d->counting)
         dbt_cache_link(d->cache, site, to);
-    return (struct next){to->body, false};
+    return (struct next){to, 0, false};
 }
 
 /* An indirect jump to an address that is none faults itself, with the stack as
@@ -386,49 +425,63 @@ static struct next undo_jump(struct dbt_vcpu *d, const struct dbt_frame *f)
     return BOUNDARY;
 }
 
-static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f)
+/* Exits that end a block: the jump itself was executed. */
+static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
+                               const struct next *from)
 {
-    uint64_t pc = f->exit_kind == DBT_EXIT_FAULT ? d->guard.pc : f->exit_pc;
+    d->left -= from->block->insns - from->insn;
+    d->interp.cpu.s.rip = f->target;
+    if (unlikely(d->interp.cpu.mode.code_bits == 64 &&
+                 !x86_canonical(&d->interp.cpu, f->target)))
+        return undo_jump(d, f);
+    return quiet(d) ? LOOK_UP : BOUNDARY;
+}
+
+/* `from` is where translated code was entered: only exact while counting,
+ * otherwise it may have gone through many blocks since. */
+static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f, const struct next *from)
+{
+    bool fault = f->exit_kind == DBT_EXIT_FAULT;
+    uint64_t pc = fault ? d->guard.pc : f->exit_pc;
     struct dbt_block *b;
     struct dbt_site *site;
+    unsigned insn;
 
-    if (f->exit_kind == DBT_EXIT_LOOKUP) {
-        d->interp.cpu.s.rip = f->target;
-        if (unlikely(d->interp.cpu.mode.code_bits == 64 &&
-                     !x86_canonical(&d->interp.cpu, f->target)))
-            return undo_jump(d, f);
-        return quiet(d) ? LOOK_UP : BOUNDARY;
-    }
-    b = dbt_cache_at(d->cache, pc);
+    if (f->exit_kind == DBT_EXIT_LOOKUP)
+        return left_at_end(d, f, from);
+    /* A return address may be the first byte of the next block. */
+    b = dbt_cache_at(d->cache, fault ? pc : pc - 1);
     BUG_ON(!b);
-    if (f->exit_kind == DBT_EXIT_FAULT)
-        return exit_interp(d, b, insn_at(b, pc));
-    site = site_at(b, pc);
-    BUG_ON(!site);
+    site = fault ? NULL : site_at(b, pc);
+    BUG_ON(!fault && !site);
+    insn = fault ? insn_at(b, pc) : site->insn;
+    d->left -= insn - from->insn;
     switch (f->exit_kind) {
     case DBT_EXIT_SLOW: return exit_slow(d, b, site, f->target);
-    case DBT_EXIT_INTERP: return exit_interp(d, b, site->insn);
-    case DBT_EXIT_CHAIN: return exit_chain(d, site);
-    default: return exit_fpu(d, b, site->insn);
+    case DBT_EXIT_CHAIN:
+        d->left--;
+        return exit_chain(d, site);
+    case DBT_EXIT_FPU: return exit_fpu(d, b, insn);
+    default: return exit_interp(d, b, insn);
     }
 }
 
 /* ---- the loop ---------------------------------------------------------------- */
 
 /* The block at s.rip, remembered for indirect jumps. */
-static const uint8_t *look_up(struct dbt_vcpu *d)
+static struct dbt_block *look_up(struct dbt_vcpu *d)
 {
     struct dbt_block *b = find(d);
     enum dbt_ring ring = ring_now(d);
 
-    if (!b)
-        return NULL;
+    if (!b || d->counting)
+        return b;
     if (d->ring_mode[ring] != b->mode) {
         dbt_jumps_flush(d, ring);
         d->ring_mode[ring] = b->mode;
     }
     jump_remember(d, ring, b);
-    return b->body;
+    return b;
 }
 
 /* Translated code until the boundary is wanted. */
@@ -439,15 +492,17 @@ static void run_translated(struct dbt_vcpu *d)
     if (d->forget)
         forget_all(d);
     while (!next.boundary) {
-        if (!next.entry && !translatable(&d->interp.cpu))
+        if (!next.block && !translatable(&d->interp.cpu))
             return;
-        if (!next.entry)
-            next.entry = look_up(d);
-        if (!next.entry) {
-            interpret_one(d, true);
+        if (!next.block)
+            next.block = look_up(d);
+        if (!next.block || (d->counting && next.block->insns - next.insn > d->left)) {
+            if (d->left > 0)
+                interpret_one(d, true);
             return;
         }
-        next = left(d, enter(d, next.entry));
+        next = left(d, enter(d, next.block->host + next.block->insn[next.insn].host_offset),
+                    &next);
     }
 }
 
@@ -467,16 +522,29 @@ static enum engine_exit loop(struct dbt_vcpu *d)
     for (;;) {
         arm(d);
         dbt_fpu_park(d);
-        v->fuel = INT64_MAX / 2;
+        v->fuel = d->left;
         if (!interp_boundary(v, &why))
             return why;
         if (x86_step_watch(&v->cpu) || !translatable(&v->cpu)) {
             dbt_fpu_sync(d);
+            d->interpreting = true;
             interp_step(v);
+            d->left = v->fuel;
+            d->interpreting = false;
         } else {
             run_translated(d);
         }
     }
+}
+
+/* Counting instructions means coming back after every block. */
+static void set_budget(struct dbt_vcpu *d, uint64_t max_instructions)
+{
+    bool counting = max_instructions != 0;
+
+    d->left = counting && max_instructions < INT64_MAX ? (int64_t)max_instructions : INT64_MAX;
+    d->forget |= counting != d->counting;
+    d->counting = counting;
 }
 
 enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
@@ -485,18 +553,18 @@ enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
     struct interp *v = &d->interp;
     enum engine_exit why;
 
-    if (max_instructions) {
-        dbt_fpu_sync(d);
-        return interp_run(vcpu, max_instructions);
-    }
     if (!interp_run_enter(v))
         return ENGINE_FAILED;
+    set_budget(d, max_instructions);
     d->gs_base = 0;
     d->guard.resume = d->thunks.fault_resume;
     dbt_cache_range(d->cache, &d->guard.code_start, &d->guard.code_end);
     fault_guard_push(&d->guard);
     if (setjmp(v->cpu.unwind)) {
         dbt_fpu_park(d);
+        if (d->interpreting)
+            d->left = v->fuel;
+        d->interpreting = false;
         if (!interp_unwound(v)) {
             why = ENGINE_SHUTDOWN;
             goto out;

@@ -9,6 +9,7 @@
 #include "engine/dbt/translate.h"
 
 #include <Zydis/Mnemonic.h>
+#include "x86/hostinsn.h"
 
 #define M(name) ZYDIS_MNEMONIC_##name
 
@@ -186,12 +187,34 @@ static bool plan_scratch(struct copy *c)
     return true;
 }
 
+/* Behind the instruction, so that one that faults leaves the pointers alone. */
+static void emit_x87_pointers(struct dbt_translation *t, const struct x86_insn *insn, bool memory)
+{
+    uint64_t fip = t->rip + t->insn[t->insns].guest_offset;
+    const uint8_t *b = insn->bytes + insn->modrm_at;
+
+    dbt_reach(t, 48);
+    emit_store32_imm(&t->e, h_frame(offsetof(struct dbt_frame, x87.fip)), (uint32_t)fip);
+    emit_store32_imm(&t->e, h_frame(offsetof(struct dbt_frame, x87.fip) + 4),
+                     (uint32_t)(fip >> 32));
+    emit_store32_imm(&t->e, h_frame(offsetof(struct dbt_frame, x87.fop)),
+                     (b[-1] & 7u) << 8 | b[0]);
+    if (memory) {
+        emit_store(&t->e, h_frame(offsetof(struct dbt_frame, x87.fdp)), H_R11);
+        emit_store32_imm(&t->e, h_frame(offsetof(struct dbt_frame, x87.fdp_seg)), insn->mem.seg);
+    }
+}
+
 static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
 {
     struct copy c = {0};
 
+    bool x87 = dbt_is_x87(insn);
+
     if (!plan(insn, &c) || !plan_scratch(&c))
         return false;
+    if (x87 && c.memory && (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS))
+        return false;           /* its data pointer is an offset: not at hand */
     if (c.memory) {
         if (!dbt_emit_address(t, insn, true))
             return false;
@@ -212,6 +235,8 @@ static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
     dbt_reach(t, 32);
     if (!dbt_reencode(&t->e, insn, &c.how))
         return false;
+    if (x87 && !x86_hostinsn_is_x87_control(insn))
+        emit_x87_pointers(t, insn, c.memory);
     if (c.rcx_out)
         emit_mov_rr(&t->e, H_R10, H_RCX);
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {

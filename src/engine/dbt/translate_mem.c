@@ -113,6 +113,7 @@ void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write)
     else
         emit_load(e, H_RCX, (struct host_mem){H_NONE, H_RCX, 8, H_SEG_GS, 0});
     slow_if_zero(t, DBT_STUB_EXIT, size, write);
+    dbt_reach(t, 64);           /* for whatever is done with the address */
 }
 
 void dbt_emit_fold(struct dbt_translation *t)

@@ -33,12 +33,18 @@ struct dbt_vcpu {
     struct x86_env_ops env_ops;             /* the interpreter's, some overridden */
     struct fault_guard guard;
     enum dbt_fpu fpu;
+    struct dbt_x87 x87;
+    uint16_t fcs, fds;
+    bool x87_selectors;                     /* the host keeps them */
     uint64_t fpu_components;                /* XCR0 bits that are switched */
     uint64_t gs_base;                       /* what the thread's GS base is now */
     uint32_t ring_mode[DBT_RINGS];          /* mode key the jump table is valid for */
     /* Entries of the jump table that are not empty; beyond the limit: all. */
     unsigned jumped[DBT_RINGS];
     uint16_t jump_index[DBT_RINGS][DBT_JUMPED_MAX];
+    bool counting;                          /* exactly `left` instructions may be executed */
+    bool interpreting;                      /* interp_step is running: it counts in fuel */
+    int64_t left;
     bool forget;                            /* drop all code before going on */
     uint64_t exits[DBT_EXITS], fills, interpreted, entered;
     uint8_t image[X86_XSAVE_MAX_BYTES] __attribute__((aligned(64)));
@@ -53,6 +59,7 @@ static inline struct dbt_vcpu *dbt_of(struct interp *v)
 void dbt_fpu_sync(struct dbt_vcpu *d);      /* -> SYNCED */
 void dbt_fpu_park(struct dbt_vcpu *d);      /* LIVE -> PARKED; host state fit for C */
 void dbt_fpu_load(struct dbt_vcpu *d);      /* -> LIVE */
+bool dbt_fpu_error_pending(const struct dbt_vcpu *d);   /* FSW.ES, if LIVE */
 
 /* run.c */
 enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions);
