@@ -33,10 +33,10 @@ int kvm_open(struct error **err)
         int result = error_set(err, code, "cannot open /dev/kvm: %s", strerror(code));
         if (code == ENOENT || code == ENODEV || code == ENXIO)
             error_hint(err, "load the module kvm_intel or kvm_amd, or switch virtualization "
-                            "on in the firmware; '--engine interp' works without");
+                            "on in the firmware");
         else if (code == EACCES || code == EPERM)
             error_hint(err, "add yourself to group kvm (usermod -aG kvm USER) and log in "
-                            "again; '--engine interp' works without");
+                            "again");
         return result;
     }
     int version = ioctl(fd, KVM_GET_API_VERSION, 0);
