@@ -88,6 +88,7 @@ void x86_cpu_state_loaded(struct x86_cpu *cpu)
 {
     tlb_forget(cpu);
     cpu->pdpte_valid = false;
+    cpu->debug_due = 0;
     if (cpu->ops->tlb_flushed)
         cpu->ops->tlb_flushed(cpu->env, NULL, true);
     memset(&cpu->mode, 0xff, sizeof cpu->mode);     /* unlike any: always a change */
