@@ -307,7 +307,7 @@ static void questions(void)
     CHECK(last.gpr[RBX] & 0xffff, 0x0001);
 }
 
-/* ---- ports ------------------------------------------------------------------------------------ */
+/* ---- ports ---- */
 
 SNIPPET(s_in, 32, "in %dx, %al\n" STOP);
 SNIPPET(s_in4, 32, "in %dx, %eax\n" STOP);
@@ -340,7 +340,7 @@ static void ports(void)
     env_reset();
 }
 
-/* ---- SYSENTER ------------------------------------------------------------------------------------- */
+/* ---- SYSENTER ---- */
 
 SNIPPET(s_sysenter, 32, "sysenter\n");
 SNIPPET(s_sysexit, 32, "sysexit\n");
@@ -373,7 +373,7 @@ static void sysenter(void)
     CHECK_TRAP(GP, 0);
 }
 
-/* ---- flags -------------------------------------------------------------------------------------------- */
+/* ---- flags ---- */
 
 SNIPPET(s_popf, 32, "push %eax\n popf\n pushf\n pop %ebx\n" STOP);
 

@@ -673,7 +673,8 @@ static bool equal(const struct test *t, const struct outcome *a, const struct ou
     bool error = a->vector == X86_DB || a->error == b->error;
 
     return a->vector == b->vector && error &&
-           equal_gprs(&a->r, &b->r, t->in.ss == (LDT_DATA16 << 3 | 7)) && a->r.rip == b->r.rip && !((a->r.rflags ^ b->r.rflags) & CODE_FLAGS) &&
+           equal_gprs(&a->r, &b->r, t->in.ss == (LDT_DATA16 << 3 | 7)) &&
+           a->r.rip == b->r.rip && !((a->r.rflags ^ b->r.rflags) & CODE_FLAGS) &&
            a->r.cs == b->r.cs && a->r.ss == b->r.ss && equal_selector(a->r.ds, b->r.ds) &&
            equal_selector(a->r.es, b->r.es) && equal_selector(a->r.gs, b->r.gs) &&
            !memcmp(a->memory, b->memory, SCRATCH_BYTES);
