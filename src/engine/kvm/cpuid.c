@@ -76,7 +76,7 @@ static uint32_t unlisted_bits(int kvm_fd, uint32_t leaf, char reg)
     } else if (leaf == 1 && reg == 'D') {
         bits |= 1u << 9 | 1u << 28;                          /* APIC; HTT is topology */
     } else if (leaf == 6 && reg == 'A') {
-        bits |= 1u << 2;                                     /* ARAT: the emulated timer never stops */
+        bits |= 1u << 2;                                     /* ARAT: the timer never stops */
     }
     return bits;
 }
