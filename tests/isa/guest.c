@@ -16,6 +16,7 @@
 #include "base/byteorder.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/engine.h"
 #include "memory/memory.h"
 #include "x86/cpu.h"
@@ -221,14 +222,15 @@ struct guest {
     struct isa_runner runner;
     struct memory *memory;
     struct clock *clock;
+    struct log log;
     struct x86_cpu_model model;
     struct engine_vm *vm;
     struct engine_vcpu *vcpu;
     struct x86_state state;
     uint8_t *ram;
+    uint64_t budget;             /* an engine that gets lost ends here, if it can count */
 };
 
-/* An engine that gets lost ends here. */
 enum { BUDGET = 1000000 };
 
 static void guest_run(struct isa_runner *r, const struct isa_case *c, struct isa_result *out)
@@ -243,7 +245,7 @@ static void guest_run(struct isa_runner *r, const struct isa_case *c, struct isa
         strcpy(out->failed, "the engine refuses the state");
         return;
     }
-    why = g->vcpu->ops->run(g->vcpu, BUDGET);
+    why = g->vcpu->ops->run(g->vcpu, g->budget);
     g->vcpu->ops->get_state(g->vcpu, &g->state);
     if (why != ENGINE_HALTED)
         snprintf(out->failed, sizeof out->failed, "the engine came back for reason %d, RIP %#llx",
@@ -286,9 +288,15 @@ static const struct guest_ops nothing = {
 static int guest_start(struct guest *g, const struct engine_ops *ops, struct error **err)
 {
     struct x86_features features = {0};
+    struct engine_probe probe = {0};
     struct engine_vm_config cfg = {.guest = &nothing, .model = &g->model, .cpus = 1};
     int r;
 
+    log_init(&g->log, -1);
+    ops->probe(&probe);
+    if (probe.status == ENGINE_ABSENT || probe.status == ENGINE_FORBIDDEN)
+        return error_set(err, ENODEV, "%s: %s", ops->name, probe.reason);
+    g->budget = probe.caps & ENGINE_CAP_INSN_BUDGET ? BUDGET : 0;
     ops->features(&features);
     r = x86_cpu_model_init(&g->model, NULL, &features, 1, err);
     if (r < 0)
@@ -306,6 +314,7 @@ static int guest_start(struct guest *g, const struct engine_ops *ops, struct err
     g->runner.image = g->ram + ISA_GUEST_IMAGE;
     cfg.memory = g->memory;
     cfg.clock = g->clock;
+    cfg.log = &g->log;
     r = ops->vm_create(&cfg, &g->vm, err);
     return r < 0 ? r : ops->vcpu_create(g->vm, 0, &g->vcpu, err);
 }
