@@ -378,7 +378,8 @@ static bool set_gather(const struct analysis *an, struct x86_hostinsn *st)
     const ZydisDecodedOperand *data;
     unsigned index_total;
 
-    if (z->meta.category != ZYDIS_CATEGORY_GATHER && z->meta.category != ZYDIS_CATEGORY_AVX2GATHER &&
+    if (z->meta.category != ZYDIS_CATEGORY_GATHER &&
+        z->meta.category != ZYDIS_CATEGORY_AVX2GATHER &&
         z->meta.category != ZYDIS_CATEGORY_SCATTER)
         return false;
     bool scatter = z->meta.category == ZYDIS_CATEGORY_SCATTER;
