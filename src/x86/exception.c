@@ -350,6 +350,9 @@ static bool deliver(struct x86_cpu *cpu, struct x86_event *ev, enum fault_kind k
     jmp_buf outer;
     bool done = false;
 
+    /* Every event ends HLT; a single-step trap comes right behind it. */
+    if (cpu->s.ev.mp_state == X86_MP_HALTED)
+        cpu->s.ev.mp_state = X86_MP_RUNNABLE;
     memcpy(&outer, &cpu->unwind, sizeof(outer));
     for (unsigned n = 0; n < CHAIN_MAX && !(done = attempt(cpu, ev)); n++) {
         struct x86_exception next = cpu->pending;

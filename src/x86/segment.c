@@ -140,15 +140,17 @@ void x86_segments_drop(struct x86_cpu *cpu, unsigned cpl)
     static const uint8_t data[] = {X86_ES, X86_DS, X86_FS, X86_GS};
 
     for (unsigned i = 0; i < ARRAY_SIZE(data); i++) {
-        uint32_t attr = cpu->s.seg[data[i]].attr;
+        struct x86_segment *s = &cpu->s.seg[data[i]];
+        uint32_t attr = s->attr;
         bool conforming = (attr & (X86_SEG_CODE | X86_SEG_CONFORMING)) ==
                           (X86_SEG_CODE | X86_SEG_CONFORMING);
 
-        /* Null ones lose their RPL, and keep the base that FS and GS may have. */
+        /* Null ones lose their RPL. Only the selector and what it allows go:
+         * the base stays, and FS and GS still add it in 64-bit mode. */
         if (attr & X86_ATTR_UNUSABLE)
-            cpu->s.seg[data[i]].selector = 0;
+            s->selector = 0;
         else if (!conforming && (attr & X86_ATTR_DPL) >> X86_ATTR_DPL_SHIFT < cpl)
-            x86_segment_set_null(cpu, data[i], 0);
+            *s = (struct x86_segment){.base = s->base, .attr = X86_ATTR_UNUSABLE};
     }
 }
 
