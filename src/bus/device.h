@@ -78,7 +78,7 @@ struct device {
 /* For constructors. A name that is too long is cut. */
 static inline void device_init(struct device *d, const struct device_ops *ops, const char *name)
 {
-    size_t n = strnlen(name, sizeof d->name - 1);
+    size_t n = min_u64(strlen(name), sizeof d->name - 1);
 
     d->ops = ops;
     memcpy(d->name, name, n);

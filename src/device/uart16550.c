@@ -29,9 +29,10 @@ enum { IIR_NONE = 1, IIR_MODEM = 0, IIR_THRE = 2, IIR_RX = 4, IIR_LINE = 6, IIR_
 enum { FCR_ENABLE = 1, FCR_RX_RESET = 2, FCR_TX_RESET = 4, FCR_MASK = 0xc9 };
 enum { LCR_DLAB = 0x80 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 0x10, MCR_MASK = 0x1f };
-enum { LSR_DR = 1, LSR_OE = 2, LSR_BI = 0x10, LSR_THRE = 0x20, LSR_TEMT = 0x40, LSR_FIFO_ERROR = 0x80,
-       LSR_ERRORS = 0x1e /* OE, PE, FE, BI */ };
-enum { MSR_TERI = 4, MSR_DELTAS = 0xf, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
+enum { LSR_DR = 1, LSR_OE = 2, LSR_BI = 0x10, LSR_THRE = 0x20, LSR_TEMT = 0x40,
+       LSR_FIFO_ERROR = 0x80, LSR_ERRORS = 0x1e /* OE, PE, FE, BI */ };
+enum { MSR_TERI = 4, MSR_DELTAS = 0xf, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40,
+       MSR_DCD = 0x80 };
 
 enum { FIFO_BYTES = 16, PORTS = 8, TIMEOUT_NS = 4 * 10 * (1000000000 / 115200) };
 

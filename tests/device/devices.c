@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/types.h"
+#include "bus/bus.h"
 #include "device/acpi_pm.h"
 #include "device/debug_exit.h"
 #include "device/debugcon.h"
@@ -44,14 +45,25 @@ static int uart_make(struct rig *rig, const struct device_env *env, struct error
 static uint64_t uart_poke(struct rig *rig, struct rig_random *r)
 {
     uint8_t data[40];
-    size_t n = rig_random_below(r, sizeof data), room = uart16550_room(rig->device[0]);
+    size_t n = rig_random_below(r, rig_random_below(r, 4) ? 4 : sizeof data);
+    size_t room = uart16550_room(rig->device[0]);
 
     for (size_t i = 0; i < n; i++)
         data[i] = (uint8_t)rig_random(r);
-    if (rig_random_below(r, 8) == 0)
+    switch (rig_random_below(r, 8)) {
+    case 0:
         uart16550_break(rig->device[0]);
-    else                         /* sometimes more than there is room for */
+        break;
+    case 1:                      /* as a driver leaves it: FIFOs, all interrupts */
+        bus_write(rig->bus, BUS_PIO, 0x3fb, 1, 3);
+        bus_write(rig->bus, BUS_PIO, 0x3fa, 1, 0xc1);
+        bus_write(rig->bus, BUS_PIO, 0x3f9, 1, 0x05);
+        bus_write(rig->bus, BUS_PIO, 0x3fc, 1, 0x0b);
+        break;
+    default:                     /* sometimes more than there is room for */
         uart16550_receive(rig->device[0], data, n);
+        break;
+    }
     return room;
 }
 
@@ -73,6 +85,12 @@ static int rtc_make(struct rig *rig, const struct device_env *env, struct error 
 
 static uint64_t rtc_poke(struct rig *rig, struct rig_random *r)
 {
+    /* The clock's own registers; most of the 128 bytes are just memory. */
+    bus_write(rig->bus, BUS_PIO, 0x70, 1, rig_random_below(r, 14));
+    if (rig_random_below(r, 8) == 0)
+        bus_write(rig->bus, BUS_PIO, 0x71, 1, rig_random_below(r, 0x60));
+    else
+        rig_note(rig, bus_read(rig->bus, BUS_PIO, 0x71, 1));
     return mc146818_nmi_masked(rig->device[0]);
 }
 
@@ -194,7 +212,7 @@ static void intc_destroy(struct rig *rig)
  * get an APIC enabled, its timer counting and an interrupt through. */
 static uint32_t lapic_register(struct rig_random *r)
 {
-    static const uint8_t busy[] = {0x08, 0x0b, 0x0b, 0x0d, 0x0f, 0x20, 0x30, 0x32, 0x35, 0x37,
+    static const uint8_t busy[] = {0x08, 0x0b, 0x0b, 0x0d, 0x0f, 0x20, 0x28, 0x30, 0x32, 0x35, 0x37,
                                    0x38, 0x39, 0x3e};
 
     return rig_random_below(r, 4) ? busy[rig_random_below(r, sizeof busy)]
@@ -258,7 +276,7 @@ static uint64_t intc_poke(struct rig *rig, struct rig_random *r)
     struct irq_line line;
     struct irq_msi msi;
 
-    switch (rig_random_below(r, 8)) {
+    switch (rig_random_below(r, 9)) {
     case 0:
         line = intc_gsi(intc, (unsigned)rig_random_below(r, 26));
         irq_line_set(&line, rig_random(r) & 1);
@@ -278,6 +296,11 @@ static uint64_t intc_poke(struct rig *rig, struct rig_random *r)
         return intc_tpr_get(intc, cpu);
     case 5:
         return msr_access(intc, cpu, r);
+    case 6:                      /* an IOAPIC entry that delivers, often by level */
+        bus_write(rig->bus, BUS_MMIO, INTC_IOAPIC_BASE, 4, 0x10 + rig_random_below(r, 48));
+        bus_write(rig->bus, BUS_MMIO, INTC_IOAPIC_BASE + 0x10, 4,
+                  (rig_random(r) & 0x80ff) | rig_random_below(r, CPUS) << 24);
+        return 0;
     default:
         return lapic_access(intc, cpu, r);
     }

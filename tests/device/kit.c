@@ -15,7 +15,7 @@
 #include "kit.h"
 #include "state/state.h"
 
-enum { TRAFFIC_SHORT = 3000, TRAFFIC_LONG = 100000, SWAP_EVERY = 5000, LINE_DIGEST_BASE = 0x5000 };
+enum { TRAFFIC_SHORT = 3000, TRAFFIC_LONG = 100000, SWAP_EVERY = 200, LINE_DIGEST_BASE = 0x5000 };
 
 static uint64_t kit_seed(void)
 {
@@ -394,11 +394,14 @@ static void quiesce_and_resume_are_idempotent(void **state)
     rig_fini(&rig, row);
 }
 
-/* Puts a fresh rig with a's state in b's place. */
-static void replace_by_copy(struct rig *a, struct rig *b, const struct kit_row *row)
+/* Puts a fresh rig with a's state in b's place, some time after the last thing
+ * that happened and perhaps with a timer overdue. */
+static void replace_by_copy(struct rig *a, struct rig *b, const struct kit_row *row,
+                            struct rig_random *r)
 {
     struct strbuf stream = {0};
 
+    clock_advance(a->clock, random_step_ns(r));
     rig_fini(b, row);
     rig_quiesce(a);
     rig_save(a, &stream);
@@ -428,8 +431,10 @@ static void copies_stay_equal_under_traffic(void **state)
                      (unsigned long long)kit_seed());
         if (i % 1000 == 0)
             expect_equal_state(&a, &b, "after equal traffic");
-        if (i % SWAP_EVERY == 0)
-            replace_by_copy(&a, &b, row);
+        if (i % SWAP_EVERY == 0) {
+            replace_by_copy(&a, &b, row, &ra);
+            rb = ra;
+        }
     }
     rig_fini(&a, row);
     rig_fini(&b, row);
