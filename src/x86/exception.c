@@ -481,10 +481,15 @@ void x86_op_int3(struct x86_cpu *cpu, const struct x86_insn *insn)
     soft_event(cpu, insn, X86_BP, true);
 }
 
-/* ICEBP: a #DB that leaves DR6 alone and asks no gate for permission. */
+/* ICEBP: a #DB that leaves DR6 alone and asks no gate for permission. A trap
+ * that MOV SS held back is part of it: there is one #DB, not two. */
 void x86_op_int1(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
+    uint64_t held = cpu->debug_due & ~X86_DEBUG_NO_STEP;
+
     soft_event(cpu, insn, X86_DB, false);
+    cpu->debug_due &= ~held;
+    cpu->s.dr6 |= held;
 }
 
 void x86_op_into(struct x86_cpu *cpu, const struct x86_insn *insn)
