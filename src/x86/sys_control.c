@@ -310,6 +310,20 @@ void x86_op_stac(struct x86_cpu *cpu, const struct x86_insn *insn)
     set_ac(cpu, insn, true);
 }
 
+/* There are no hypercalls. A guest that CPUID tells of a hypervisor hears so in
+ * the way every hypervisor of this interface says it; else these are #UD. */
+void x86_op_hypercall(struct x86_cpu *cpu, const struct x86_insn *insn)
+{
+    enum { KVM_ENOSYS = 1000, KVM_EPERM = 1 };
+    int64_t answer = cpu->mode.cpl ? -KVM_EPERM : -KVM_ENOSYS;
+
+    if (!x86_feature(&cpu->model->features, X86_FEATURE_HYPERVISOR))
+        x86_ud(cpu);
+    COUNT(cpu->counters, exit_hypercall);
+    x86_gpr_write(cpu, X86_RAX, cpu->mode.code_bits == 64 ? 8 : 4, (uint64_t)answer);
+    x86_next(cpu, insn);
+}
+
 void x86_op_hlt(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     need_ring0(cpu);

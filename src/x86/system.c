@@ -78,8 +78,10 @@ static x86_op *const ops[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
     OP(LDMXCSR, ldmxcsr), OP(VLDMXCSR, ldmxcsr), OP(STMXCSR, stmxcsr), OP(VSTMXCSR, stmxcsr),
     OP(RDPKRU, rdpkru), OP(WRPKRU, wrpkru),
 
+    OP(VMCALL, hypercall), OP(VMMCALL, hypercall),
+
     /* known, and never there: virtualization, and SMM without an SMI */
-    OP(VMCALL, undefined), OP(VMMCALL, undefined), OP(VMRUN, undefined),
+    OP(VMRUN, undefined),
     OP(MONITOR, undefined), OP(MWAIT, undefined), OP(RSM, undefined), OP(GETSEC, undefined),
 };
 

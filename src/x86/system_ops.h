@@ -36,6 +36,7 @@ x86_op x86_op_cache_control;     /* INVD, WBINVD, WBNOINVD */
 x86_op x86_op_cache_line;        /* CLFLUSH, CLFLUSHOPT, CLWB */
 x86_op x86_op_prefetch;          /* PREFETCHx and other hints with a memory operand */
 x86_op x86_op_hlt;
+x86_op x86_op_hypercall;         /* VMCALL, VMMCALL */
 x86_op x86_op_rdrand;
 x86_op x86_op_rdseed;
 x86_op x86_op_undefined;         /* known, but never exposed: #UD */
