@@ -168,6 +168,8 @@ void x86_hostinsn_x87_load(const struct x86_cpu *cpu, struct hostinsn_frame *f);
 void x86_hostinsn_x87_store(struct x86_cpu *cpu, const struct hostinsn_frame *f);
 /* Moves TOP; the physical registers keep their values. */
 void x86_hostinsn_x87_set_top(struct x86_fpu *f, unsigned top);
+/* ES, and B which mirrors it, follow from flags and masks. */
+void x86_hostinsn_x87_summary(struct x86_fpu *f);
 
 const struct hostinsn_host *x86_hostinsn_host(const struct x86_hostinsn_pool *pool);
 

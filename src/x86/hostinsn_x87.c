@@ -33,7 +33,9 @@ void x86_hostinsn_x87_load(const struct x86_cpu *cpu, struct hostinsn_frame *f)
     const struct x86_fpu *s = &cpu->s.fpu;
     struct hostinsn_fxsave *x = &f->x87;
 
-    x->fcw = s->fcw;
+    /* With CR0.NE = 0 and a pending exception the guest goes on as if IGNNE#
+     * were active; the host would not, so it gets that exception masked. */
+    x->fcw = s->fcw | (s->fsw & FSW_ES ? s->fsw & FCW_MASKS : 0);
     x->fsw = s->fsw;
     x->ftw = s->ftw;
     x->reserved = 0;
@@ -48,8 +50,9 @@ void x86_hostinsn_x87_store(struct x86_cpu *cpu, const struct hostinsn_frame *f)
 {
     struct x86_fpu *s = &cpu->s.fpu;
 
-    s->fcw = f->x87.fcw;
     s->fsw = f->x87.fsw;
+    if (f->x87.fcw != s->fcw)                        /* see above */
+        x86_hostinsn_x87_summary(s);
     s->ftw = f->x87.ftw;
     s->mxcsr = f->x87.mxcsr;
     memcpy(s->st, f->x87.st, sizeof s->st);
@@ -227,8 +230,7 @@ void x86_hostinsn_x87_set_top(struct x86_fpu *f, unsigned top)
     f->fsw = (uint16_t)((f->fsw & ~FSW_TOP) | top << FSW_TOP_SHIFT);
 }
 
-/* ES, and B which mirrors it, follow from flags and masks. */
-static void update_summary(struct x86_fpu *f)
+void x86_hostinsn_x87_summary(struct x86_fpu *f)
 {
     f->fsw &= (uint16_t)~(FSW_ES | FSW_B);
     if (f->fsw & ~f->fcw & FSW_EXCEPTIONS)
@@ -340,7 +342,7 @@ static void env_apply(struct x86_cpu *cpu, bool wide, const uint8_t *in)
     f->fsw = (uint16_t)v[1];
     f->ftw = abridged_tags((uint16_t)v[2]);
     env_pointers(cpu, wide, v, f);
-    update_summary(f);
+    x86_hostinsn_x87_summary(f);
 }
 
 /* ---- control instructions ---------------------------------------------- */
@@ -378,7 +380,7 @@ static void run_fldcw(struct x86_cpu *cpu, const struct x86_insn *insn,
                       const struct x86_hostinsn *st)
 {
     set_fcw(&cpu->s.fpu, (uint16_t)x86_operand_read(cpu, insn, 0));
-    update_summary(&cpu->s.fpu);
+    x86_hostinsn_x87_summary(&cpu->s.fpu);
 }
 
 static void run_fnstenv(struct x86_cpu *cpu, const struct x86_insn *insn,
@@ -389,7 +391,7 @@ static void run_fnstenv(struct x86_cpu *cpu, const struct x86_insn *insn,
 
     move_env(cpu, insn, X86_WRITE, n, image, n);
     cpu->s.fpu.fcw |= FCW_MASKS;
-    update_summary(&cpu->s.fpu);
+    x86_hostinsn_x87_summary(&cpu->s.fpu);
 }
 
 static void run_fldenv(struct x86_cpu *cpu, const struct x86_insn *insn,
