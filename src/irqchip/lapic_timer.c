@@ -134,6 +134,13 @@ void lapic_timer_mode(struct lapic *l, uint32_t lvt)
 {
     uint32_t old = mode(l), now = lvt & LAPIC_LVT_TIMER_MODE;
 
+    /* What is owed in the old mode, though its timer has not run yet: an expired
+     * one-shot must not come to life as a periodic timer. */
+    if (old != now && l->state.timer_due_ns && clock_now_ns(l->clock) >= l->state.timer_due_ns)
+        fire(l);
+    /* One-shot (mode 0) counts from the start of the period that is running. */
+    if (old == LAPIC_LVT_PERIODIC && !now && l->state.timer_due_ns)
+        l->state.timer_start_ns = l->state.timer_due_ns - period_ns(l);
     if ((old == LAPIC_LVT_TSC_DEADLINE) == (now == LAPIC_LVT_TSC_DEADLINE))
         return;
     stop(l);

@@ -401,9 +401,11 @@ bool x86_interruptible(const struct x86_cpu *cpu)
     return cpu->s.rflags & X86_FLAG_IF && !cpu->s.ev.shadow_sti && !cpu->s.ev.shadow_mov_ss;
 }
 
+/* NMIs "may be blocked for one macroinstruction following an STI" (SDM vol. 2,
+ * STI), and are on real processors. */
 bool x86_nmi_possible(const struct x86_cpu *cpu)
 {
-    return !cpu->s.ev.nmi_masked && !cpu->s.ev.shadow_mov_ss;
+    return !cpu->s.ev.nmi_masked && !cpu->s.ev.shadow_sti && !cpu->s.ev.shadow_mov_ss;
 }
 
 /* ---- instructions that are events ------------------------------------------ */

@@ -192,7 +192,7 @@ static void sti_shadow_lasts_one_instruction(void **state)
     mode_protected(f, CODE0, DATA0);
     assert_int_equal(around(f, STI), NO_TRAP);
     assert_false(x86_interruptible(&f->cpu));
-    assert_true(x86_nmi_possible(&f->cpu));
+    assert_false(x86_nmi_possible(&f->cpu));
     assert_int_equal(around(f, PUSHF), NO_TRAP);
     assert_true(x86_interruptible(&f->cpu));
     assert_int_equal(around(f, STI), NO_TRAP);       /* IF is set already: none */
