@@ -204,10 +204,9 @@ void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt
     memcpy(site->jump, &rel, 4);
 }
 
-/* Whoever gets here leaves for the dispatcher. Chained jumps come to the body,
- * the jump table to the entry; both lie before the first instruction's code.
- * The exits' return addresses are not those of a site: the dispatcher then
- * goes on at the block's guest address. */
+/* Whoever gets here leaves for the dispatcher, with the target in r11. Chained
+ * jumps come to the body and mean this block; the jump table leads everybody
+ * with the same low bits to the entry, so there r11 stays what it is. */
 static void seal(struct dbt_cache *c, struct dbt_block *b)
 {
     struct emit e = {.start = c->write + (b->host - c->exec)};
@@ -215,7 +214,6 @@ static void seal(struct dbt_cache *c, struct dbt_block *b)
     b->dropped = true;
     e.p = e.start;
     e.end = e.start + b->host_bytes;
-    emit_mov_ri(&e, H_R11, b->rip);
     emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
     e.p = e.start + b->insn[0].host_offset;
     emit_mov_ri(&e, H_R11, b->rip);
