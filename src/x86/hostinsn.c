@@ -203,10 +203,11 @@ void x86_hostinsn_enter(struct x86_cpu *cpu, const struct x86_hostinsn *st, void
                         struct hostinsn_frame *f)
 {
     uintptr_t at = (uintptr_t)st->enter;
-    struct fault_guard g = {.code_start = at, .code_end = at + st->fault_at,
-                            .resume = at + st->fault_at};
+    struct fault_guard g;                    /* the rest is filled in by a fault */
     bool faulted;
 
+    g.code_start = at;
+    g.code_end = g.resume = at + st->fault_at;
     fault_guard_push(&g);
     faulted = st->enter(&cpu->s, mem, f);
     fault_guard_pop(&g);
