@@ -91,5 +91,11 @@ void apic_bus_msi(struct apic_bus *bus, uint64_t address, uint32_t data)
 void apic_bus_eoi(struct apic_bus *bus, uint8_t vector)
 {
     if (bus->eoi)
-        bus->eoi(bus->eoi_opaque, vector);
+        bus->eoi(bus->opaque, vector);
+}
+
+void apic_bus_ready(struct apic_bus *bus)
+{
+    if (bus->ready)
+        bus->ready(bus->opaque);
 }

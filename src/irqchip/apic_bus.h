@@ -41,7 +41,8 @@ struct apic_bus {
     struct lapic **lapic;    /* by vCPU index */
     unsigned cpus;
     void (*eoi)(void *opaque, uint8_t vector);
-    void *eoi_opaque;
+    void (*ready)(void *opaque);
+    void *opaque;
 };
 
 static inline uint32_t apic_dest8(uint8_t dest)
@@ -58,5 +59,7 @@ bool apic_bus_send_short(struct apic_bus *bus, const struct apic_message *msg,
 void apic_bus_msi(struct apic_bus *bus, uint64_t address, uint32_t data);
 /* A level-triggered vector was ended by a processor. */
 void apic_bus_eoi(struct apic_bus *bus, uint8_t vector);
+/* A local APIC that took no messages does now: what waits is sent again. */
+void apic_bus_ready(struct apic_bus *bus);
 
 #endif

@@ -91,6 +91,13 @@ static void eoi_broadcast(void *opaque, uint8_t vector)
     ioapic_eoi(intc->ioapic, vector);
 }
 
+static void apic_ready(void *opaque)
+{
+    struct intc *intc = opaque;
+
+    ioapic_retry(intc->ioapic);
+}
+
 /* ---- life ---- */
 
 static int make_parts(struct intc *intc, const struct device_env *env,
@@ -138,7 +145,7 @@ struct intc *intc_new(const struct device_env *env, const struct intc_config *cf
     }
     intc->lock = bus_lock(env->bus);
     intc->apic_bus = (struct apic_bus){.lapic = intc->lapic, .eoi = eoi_broadcast,
-                                       .eoi_opaque = intc};
+                                       .ready = apic_ready, .opaque = intc};
     if (make_parts(intc, env, cfg, err)) {
         intc_free(intc);
         return NULL;

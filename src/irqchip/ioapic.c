@@ -102,6 +102,12 @@ void ioapic_eoi(struct device *dev, uint8_t vector)
     }
 }
 
+void ioapic_retry(struct device *dev)
+{
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        service(to_ioapic(dev), pin);
+}
+
 static void redir_write(struct ioapic *io, unsigned pin, unsigned shift, uint32_t value)
 {
     uint64_t *entry = &io->state.redir[pin];

@@ -19,5 +19,7 @@ struct device *ioapic_new(const struct device_env *env, const struct ioapic_conf
 void ioapic_set(struct device *dev, unsigned pin, bool level);   /* pin < IOAPIC_PINS */
 /* EOI broadcast of a local APIC, or a write to the EOI register. */
 void ioapic_eoi(struct device *dev, uint8_t vector);
+/* Sends again what nobody took. Edges that nobody took are gone. */
+void ioapic_retry(struct device *dev);
 
 #endif

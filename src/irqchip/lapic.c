@@ -189,9 +189,14 @@ static void lvt_write(struct lapic *l, unsigned reg, uint32_t value)
 
 static void svr_write(struct lapic *l, uint32_t value)
 {
+    bool was_off = !(l->state.reg[LAPIC_SVR] & LAPIC_SVR_ENABLE);
+
     l->state.reg[LAPIC_SVR] = value;
-    if (value & LAPIC_SVR_ENABLE)
+    if (value & LAPIC_SVR_ENABLE) {
+        if (was_off)
+            apic_bus_ready(l->config.bus);
         return;
+    }
     for (unsigned reg = LAPIC_LVT_TIMER; reg <= LAPIC_LVT_ERROR; reg++)
         l->state.reg[reg] |= LAPIC_LVT_MASKED;
 }

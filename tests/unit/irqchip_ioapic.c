@@ -100,6 +100,20 @@ static void level_is_sent_again_after_eoi(void **state)
     rack_fini(&r);
 }
 
+static void level_waits_for_somebody_to_take_it(void **state)
+{
+    struct rack r;
+
+    init(&r);
+    apic_write(&r, 0, APIC_SVR, 0xff);
+    ioapic_route(&r, 20, LEVEL | 0x51, 0);
+    gsi_set(&r, 20, true);
+    assert_int_equal(entry(&r, 20), LEVEL | 0x51);
+    apic_write(&r, 0, APIC_SVR, 0x1ff);
+    assert_int_equal(intc_ack(r.intc, 0), 0x51);
+    rack_fini(&r);
+}
+
 static void directed_eoi(void **state)
 {
     struct rack r;
@@ -256,6 +270,7 @@ int main(void)
         cmocka_unit_test(edge_is_delivered_once),
         cmocka_unit_test(masked_edge_is_lost_masked_level_waits),
         cmocka_unit_test(level_is_sent_again_after_eoi),
+        cmocka_unit_test(level_waits_for_somebody_to_take_it),
         cmocka_unit_test(directed_eoi),
         cmocka_unit_test(delivery_modes),
         cmocka_unit_test(physical_destinations),
