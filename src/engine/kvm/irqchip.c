@@ -255,6 +255,48 @@ static int64_t monotonic_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+/* The kernel counts 16-bit accesses in the access mode itself: 3 for the low byte
+ * next, 4 for the high one; a latched count that was half read is "high byte". A
+ * mode of 0xff is a channel that was never programmed. */
+enum { KVM_RW_MSB = 2, KVM_RW_WORD0 = 3, KVM_RW_WORD1 = 4, KVM_PIT_MODE_NONE = 0xff };
+
+static void channel_from_kvm(struct i8254_channel_state *out,
+                             const struct kvm_pit_channel_state *c, int64_t offset)
+{
+    int64_t load_time = c->count_load_time + offset;
+    bool half_read = c->count_latched == KVM_RW_MSB && c->rw_mode == KVM_RW_WORD0;
+
+    *out = (struct i8254_channel_state){.mode = 3, .rw_mode = 3, .gate = c->gate,
+                                        .waiting = true, .null_count = true};
+    if (c->mode == KVM_PIT_MODE_NONE)
+        return;
+    *out = (struct i8254_channel_state){
+        .count = c->count, .latched_count = c->latched_count,
+        .count_latched = half_read ? KVM_RW_WORD0 : c->count_latched,
+        .status_latched = c->status_latched, .status = c->status,
+        .read_state = c->read_state == KVM_RW_WORD1 || half_read,
+        .write_state = c->write_state == KVM_RW_WORD1, .write_latch = c->write_latch,
+        .rw_mode = c->rw_mode, .mode = c->mode, .bcd = c->bcd, .gate = c->gate,
+        .load_time_ns = load_time > 0 ? (uint64_t)load_time : 0};
+}
+
+static void channel_to_kvm(struct kvm_pit_channel_state *out,
+                           const struct i8254_channel_state *c, int64_t offset)
+{
+    bool word = c->rw_mode == KVM_RW_WORD0;
+    bool half_read = c->count_latched == KVM_RW_WORD0 && c->read_state;
+
+    *out = (struct kvm_pit_channel_state){
+        .count = c->count ? c->count : 0x10000, .latched_count = c->latched_count,
+        .count_latched = half_read ? KVM_RW_MSB : c->count_latched,
+        .status_latched = c->status_latched, .status = c->status,
+        .read_state = word && c->read_state && !half_read ? KVM_RW_WORD1 : c->rw_mode,
+        .write_state = word && c->write_state ? KVM_RW_WORD1 : c->rw_mode,
+        .write_latch = c->write_latch, .rw_mode = c->rw_mode,
+        .mode = c->waiting ? KVM_PIT_MODE_NONE : c->mode, .bcd = c->bcd, .gate = c->gate,
+        .count_load_time = (int64_t)c->load_time_ns - offset};
+}
+
 /* The kernel notes load times in CLOCK_MONOTONIC, we in the VM's clock. */
 static int pit_fetch(struct twin *t, union twin_state *out)
 {
@@ -264,17 +306,8 @@ static int pit_fetch(struct twin *t, union twin_state *out)
     if (ioctl(t->vm->fd, KVM_GET_PIT2, &k) < 0)
         return -errno;
     int64_t offset = (int64_t)clock_now_ns(t->clock) - monotonic_ns();
-    for (unsigned i = 0; i < 3; i++) {
-        const struct kvm_pit_channel_state *c = &k.channels[i];
-        int64_t load_time = c->count_load_time + offset;
-        out->pit.channel[i] = (struct i8254_channel_state){
-            .count = c->count, .latched_count = c->latched_count,
-            .count_latched = c->count_latched, .status_latched = c->status_latched,
-            .status = c->status, .read_state = c->read_state, .write_state = c->write_state,
-            .write_latch = c->write_latch, .rw_mode = c->rw_mode, .mode = c->mode,
-            .bcd = c->bcd, .gate = c->gate,
-            .load_time_ns = c->count_load_time && load_time > 0 ? (uint64_t)load_time : 0};
-    }
+    for (unsigned i = 0; i < 3; i++)
+        channel_from_kvm(&out->pit.channel[i], &k.channels[i], offset);
     out->pit.speaker_on = k.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON;
     return 0;
 }
@@ -285,16 +318,8 @@ static int pit_push(struct twin *t, const union twin_state *in)
     int64_t offset = (int64_t)clock_now_ns(t->clock) - monotonic_ns();
 
     memset(&k, 0, sizeof(k));
-    for (unsigned i = 0; i < 3; i++) {
-        const struct i8254_channel_state *c = &in->pit.channel[i];
-        k.channels[i] = (struct kvm_pit_channel_state){
-            .count = c->count, .latched_count = c->latched_count,
-            .count_latched = c->count_latched, .status_latched = c->status_latched,
-            .status = c->status, .read_state = c->read_state, .write_state = c->write_state,
-            .write_latch = c->write_latch, .rw_mode = c->rw_mode, .mode = c->mode,
-            .bcd = c->bcd, .gate = c->gate,
-            .count_load_time = (int64_t)c->load_time_ns - offset};
-    }
+    for (unsigned i = 0; i < 3; i++)
+        channel_to_kvm(&k.channels[i], &in->pit.channel[i], offset);
     k.flags = in->pit.speaker_on ? KVM_PIT_FLAGS_SPEAKER_DATA_ON : 0;
     if (ioctl(t->vm->fd, KVM_SET_PIT2, &k) == 0)
         return 0;
@@ -304,11 +329,9 @@ static int pit_push(struct twin *t, const union twin_state *in)
 
 static void pit_power_on(struct twin *t, union twin_state *out)
 {
-    for (unsigned i = 0; i < 3; i++) {
-        out->pit.channel[i].count = 0x10000;
-        out->pit.channel[i].mode = 3;
-        out->pit.channel[i].gate = i != 2;
-    }
+    for (unsigned i = 0; i < 3; i++)
+        out->pit.channel[i] = (struct i8254_channel_state){
+            .mode = 3, .rw_mode = 3, .gate = i != 2, .waiting = true, .null_count = true};
 }
 
 /* ---- local APIC ----------------------------------------------------------- */
