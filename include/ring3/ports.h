@@ -23,12 +23,14 @@
 #define RING3_PVPANIC_CRASH_LOADED 2
 
 /* Only with --test-device: what the self-reporting guests of kvm-unit-tests
- * use. Four bytes of scratch memory behind ports; a port per GSI whose written
- * bit 0 is the level of that interrupt line; a page of memory that counts as
- * a device. */
+ * use. Four bytes of scratch memory behind ports; a port per GSI that takes the
+ * level of that interrupt line (not 0 = asserted); 64 KiB of memory that counts
+ * as a device; the number of processors behind QEMU's fw_cfg ports. */
 #define RING3_PORT_TEST_SCRATCH    0xe0
 #define RING3_PORT_TEST_FLUSH      0xe4
 #define RING3_PORT_TEST_IRQ        0x2000
+#define RING3_PORT_FWCFG_SELECT    0x510
+#define RING3_PORT_FWCFG_DATA      0x511
 #define RING3_TEST_MEMORY          0xff000000u
 #define RING3_TEST_MEMORY_BYTES    0x10000u
 

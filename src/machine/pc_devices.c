@@ -13,6 +13,7 @@
 #include "device/acpi_pm.h"
 #include "device/debug_exit.h"
 #include "device/debugcon.h"
+#include "device/fwcfg.h"
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
@@ -118,6 +119,20 @@ static struct device *make_testdev(struct pc_wiring *w, struct error **err)
     return testdev_new(w->env, &cfg, err);
 }
 
+static struct device *make_fwcfg(struct pc_wiring *w, struct error **err)
+{
+    const struct machine_config *mc = &w->machine->config;
+    const struct fwcfg_config cfg = {
+        .port = PC_FWCFG,
+        .item = {{FWCFG_SIGNATURE, 4, FWCFG_SIGNATURE_VALUE}, {FWCFG_ID, 4, 1},
+                 {FWCFG_RAM_SIZE, 8, mc->memory_bytes}, {FWCFG_NB_CPUS, 2, mc->cpus},
+                 {FWCFG_MAX_CPUS, 2, mc->cpus}},
+        .items = 5,
+    };
+
+    return fwcfg_new(w->env, &cfg, err);
+}
+
 static bool own_irqchip(const struct machine *m)
 {
     return !m->vm->irqchip;            /* else the 8254 is among the engine's twins */
@@ -136,6 +151,7 @@ static const struct {
     {make_sysport, NULL},    {make_acpi_pm, NULL},    {make_com1, NULL},
     {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
     {make_pvpanic, NULL},    {make_testdev, wants_testdev},
+    {make_fwcfg, wants_testdev},
 };
 
 int pc_devices_make(struct pc_wiring *w, struct error **err)

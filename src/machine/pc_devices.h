@@ -14,7 +14,7 @@ struct acpi_config;
 
 enum {
     PC_COM1 = 0x3f8, PC_RTC = 0x70, PC_PM = 0x600, PC_DEBUG_EXIT = 0xf4, PC_DEBUGCON = 0xe9,
-    PC_POST = 0x80, PC_PVPANIC = 0x505,
+    PC_POST = 0x80, PC_PVPANIC = 0x505, PC_FWCFG = 0x510,
 };
 enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9 };
 

@@ -10,6 +10,7 @@
 #include "device/acpi_pm.h"
 #include "device/debug_exit.h"
 #include "device/debugcon.h"
+#include "device/fwcfg.h"
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
@@ -127,6 +128,16 @@ static int debugcon_make(struct rig *rig, const struct device_env *env, struct e
     struct debugcon_config cfg = {.port = 0xe9, .write = rig_write, .opaque = rig};
 
     return one(rig, debugcon_new(env, &cfg, err));
+}
+
+static int fwcfg_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct fwcfg_config cfg = {
+        .port = 0x510, .items = 2,
+        .item = {{FWCFG_SIGNATURE, 4, FWCFG_SIGNATURE_VALUE}, {FWCFG_NB_CPUS, 2, 3}},
+    };
+
+    return one(rig, fwcfg_new(env, &cfg, err));
 }
 
 static int postcode_make(struct rig *rig, const struct device_env *env, struct error **err)
@@ -310,6 +321,7 @@ const struct kit_row kit_rows[] = {
     {"acpi_pm", pm_make, NULL, pm_poke},
     {"debug_exit", debug_exit_make, NULL, NULL},
     {"debugcon", debugcon_make, NULL, NULL},
+    {"fwcfg", fwcfg_make, NULL, NULL},
     {"i8042", i8042_make, NULL, NULL},
     {"i8254", pit_make, NULL, NULL},
     {"intc", intc_make, intc_destroy, intc_poke},
