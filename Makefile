@@ -34,7 +34,7 @@ $(GUEST)/initrd.cpio.gz: tools/fetch-guest guest/linux/init
 run: all $(GUEST)/initrd.cpio.gz
 	@if [ -t 0 ]; then mode= ; else mode=demo; fi; \
 	exec $(RING3) run --kernel $(GUEST)/vmlinuz --initrd $(GUEST)/initrd.cpio.gz \
-	    --append "console=ttyS0 quiet $$mode" --memory 512M $(RUN_ARGS)
+	    --append "console=ttyS0 quiet pci=off $$mode" --memory 512M $(RUN_ARGS)
 
 test: all $(GUEST)/initrd.cpio.gz
 	@tools/setup build guest test
