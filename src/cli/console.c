@@ -4,13 +4,14 @@
  *
  * Two contexts. Watch callbacks run with the VM lock held and only read from
  * the descriptor; everything that talks to the machine, whose functions take
- * that lock, is posted work (console_work). console_write comes from vCPU
- * threads.
+ * that lock, is posted work (console_work). console_write and console_ready
+ * come from vCPU threads.
  */
 #include "cli/console.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,7 @@
 #include "cli/terminal.h"
 #include "control/command.h"
 
-enum { QUEUE_BYTES = 4096, RAW_BYTES = 1024, MS = 1000000,
-       RETRY_GUEST_NS = MS, RETRY_TERMINAL_NS = 200 * MS };
+enum { QUEUE_BYTES = 4096, RAW_BYTES = 1024, RETRY_TERMINAL_NS = 200000000 };
 
 static const char prompt_text[] = "(ring3) ";
 
@@ -36,9 +36,10 @@ struct console {
     struct machine *machine;
     bool is_terminal;
     struct loop_watch *in_watch, *retry_watch;
-    int retry_fd;                     /* timerfd: look again whether the guest has room */
+    int retry_fd;                     /* timerfd: try again to read the terminal */
     bool ended;                       /* nothing more will come from in_fd */
-    bool posted;                      /* console_work is on its way */
+    _Atomic bool posted;              /* console_work is on its way */
+    _Atomic bool waiting;             /* for console_ready: the guest took not everything */
 
     uint8_t raw[RAW_BYTES];           /* read, not yet looked at */
     size_t raw_len;
@@ -92,11 +93,6 @@ struct console *console_new(const struct console_config *cfg)
     c->is_terminal = cfg->in_fd >= 0 && isatty(cfg->in_fd);
     pthread_mutex_init(&c->lock, NULL);
     return c;
-}
-
-struct machine_serial console_serial(struct console *c)
-{
-    return (struct machine_serial){.write = console_write, .opaque = c};
 }
 
 /* ---- keys ---- */
@@ -176,20 +172,14 @@ static void terminal_key(struct console *c, uint8_t in)
 
 /* ---- input ---- */
 
-static void retry_later(struct console *c, long ns)
-{
-    struct itimerspec when = {.it_value = {.tv_nsec = ns}};
-
-    timerfd_settime(c->retry_fd, 0, &when, NULL);
-}
-
 static void feed_guest(struct console *c)
 {
     size_t done = 0;
 
     while (done < c->queue_len) {
-        size_t room = machine_serial_room(c->machine);
-        size_t n = min_u64(room, c->queue_len - done);
+        /* Said before looking: room made after the look is told to us. */
+        atomic_store(&c->waiting, true);
+        size_t n = min_u64(machine_serial_room(c->machine), c->queue_len - done);
         if (!n)
             break;
         machine_serial_input(c->machine, c->queue + done, n);
@@ -197,8 +187,8 @@ static void feed_guest(struct console *c)
     }
     memmove(c->queue, c->queue + done, c->queue_len - done);
     c->queue_len -= done;
-    if (c->queue_len)
-        retry_later(c, RETRY_GUEST_NS);
+    if (!c->queue_len)
+        atomic_store(&c->waiting, false);
 }
 
 /* Posted: the loop's thread, without the VM lock. */
@@ -206,7 +196,7 @@ static void console_work(void *opaque)
 {
     struct console *c = opaque;
 
-    c->posted = false;
+    atomic_store(&c->posted, false);
     if (c->is_terminal) {
         for (size_t i = 0; i < c->raw_len; i++)
             terminal_key(c, c->raw[i]);
@@ -226,9 +216,21 @@ static void console_work(void *opaque)
 
 static void post_work(struct console *c)
 {
-    if (!c->posted)
+    if (!atomic_exchange(&c->posted, true))
         loop_post(machine_loop(c->machine), console_work, c);
-    c->posted = true;
+}
+
+static void console_ready(void *opaque)
+{
+    struct console *c = opaque;
+
+    if (atomic_exchange(&c->waiting, false))
+        post_work(c);
+}
+
+struct machine_serial console_serial(struct console *c)
+{
+    return (struct machine_serial){.write = console_write, .opaque = c, .ready = console_ready};
 }
 
 static void on_retry(void *opaque, unsigned events)
@@ -250,7 +252,8 @@ static void on_input(void *opaque, unsigned events)
     loop_watch_change(c->in_watch, 0);    /* until console_work has taken it */
     if (n < 0 && errno == EIO && c->is_terminal) {
         /* We are in the background: the terminal is somebody else's now. */
-        retry_later(c, RETRY_TERMINAL_NS);
+        const struct itimerspec when = {.it_value = {.tv_nsec = RETRY_TERMINAL_NS}};
+        timerfd_settime(c->retry_fd, 0, &when, NULL);
         return;
     }
     if (n <= 0) {

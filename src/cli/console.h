@@ -4,8 +4,9 @@
  *
  * Output goes through a pump (pump.h): a console nobody reads never holds up
  * the guest. Input is read by the machine's event loop and handed over as the
- * port has room; what a hung guest does not take is kept, and beyond 4 KiB
- * dropped on a terminal (so that Ctrl-A x is always heard) or left in the pipe.
+ * port has room, which says when: before the guest has set it up there is none.
+ * What a guest does not take is kept, and beyond 4 KiB dropped on a terminal (so
+ * that Ctrl-A x is always heard) or left in the pipe.
  *
  * On a terminal: raw mode, and the keys of keys.h. While the monitor prompt is
  * open, guest output is held back (1 MiB at most). Anything else on stdin is

@@ -10,6 +10,12 @@
  *
  * As in QEMU, and unlike on an ISA card, MCR.OUT2 does not gate the interrupt:
  * guests exist that never set it. Modem inputs say that somebody is connected.
+ *
+ * A driver that starts up throws away whatever the receiver holds, often more
+ * than once. So nothing is taken from the host before the guest listens: its
+ * receive interrupt is enabled, or it has read LSR time and again without
+ * writing anything. Drivers also read LSR before they transmit, a few times
+ * while they start, which is why a single read tells nothing.
  */
 #include "device/uart16550.h"
 
@@ -34,7 +40,8 @@ enum { LSR_DR = 1, LSR_OE = 2, LSR_BI = 0x10, LSR_THRE = 0x20, LSR_TEMT = 0x40,
 enum { MSR_TERI = 4, MSR_DELTAS = 0xf, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40,
        MSR_DCD = 0x80 };
 
-enum { FIFO_BYTES = 16, PORTS = 8, TIMEOUT_NS = 4 * 10 * (1000000000 / 115200) };
+enum { FIFO_BYTES = 16, PORTS = 8, TIMEOUT_NS = 4 * 10 * (1000000000 / 115200),
+       POLLS_LISTENING = 32 };
 
 struct uart16550_state {
     uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
@@ -42,6 +49,7 @@ struct uart16550_state {
     uint8_t rx[FIFO_BYTES];          /* a ring */
     uint8_t rx_errors[FIFO_BYTES];   /* LSR bits of each byte */
     uint8_t rx_head, rx_count;
+    uint8_t polls;                   /* reads of LSR in a row, up to POLLS_LISTENING */
     bool thre_pending;               /* THR became empty and IIR has not said so */
     bool timeout_pending;
     uint64_t timeout_ns;             /* clock time; 0 = not running */
@@ -173,6 +181,20 @@ static void rx_put(struct uart16550 *u, uint8_t byte, uint8_t errors)
     timeout_restart(u);
 }
 
+static bool listening(const struct uart16550_state *s)
+{
+    /* In loopback the input pin is disconnected: what comes has to wait. */
+    return !(s->mcr & MCR_LOOP) && ((s->ier & IER_ERBFI) || s->polls == POLLS_LISTENING);
+}
+
+/* Only once the receiver is empty: a FIFO filled by single bytes would cost
+ * the host as much per byte as it costs per FIFO. */
+static void ask_for_input(struct uart16550 *u)
+{
+    if (u->config.ready && !u->state.rx_count && listening(&u->state))
+        u->config.ready(u->config.opaque);
+}
+
 static uint8_t rx_get(struct uart16550 *u)
 {
     struct uart16550_state *s = &u->state;
@@ -185,8 +207,7 @@ static uint8_t rx_get(struct uart16550 *u)
     rx_show_head(s);
     timeout_restart(u);
     update_irq(u);
-    if (u->config.ready && !(s->mcr & MCR_LOOP))
-        u->config.ready(u->config.opaque);
+    ask_for_input(u);
     return byte;
 }
 
@@ -194,8 +215,7 @@ size_t uart16550_room(struct device *dev)
 {
     const struct uart16550_state *s = &to_uart(dev)->state;
 
-    /* In loopback the input pin is disconnected: what comes has to wait. */
-    return s->mcr & MCR_LOOP ? 0 : rx_capacity(s) - s->rx_count;
+    return listening(s) ? rx_capacity(s) - s->rx_count : 0;
 }
 
 void uart16550_receive(struct device *dev, const uint8_t *data, size_t len)
@@ -228,6 +248,8 @@ static void thr_write(struct uart16550 *u, uint8_t byte)
     /* THR is full for no time at all, but the interrupt must fall in between
      * for an edge-triggered controller to see that it is empty again. */
     s->thre_pending = false;
+    if (s->polls < POLLS_LISTENING)
+        s->polls = 0;
     update_irq(u);
     if (s->mcr & MCR_LOOP)
         rx_put(u, byte, 0);
@@ -254,7 +276,6 @@ static void modem_inputs(struct uart16550_state *s, uint8_t inputs)
 static void mcr_write(struct uart16550 *u, uint8_t value)
 {
     struct uart16550_state *s = &u->state;
-    bool was_loop = s->mcr & MCR_LOOP;
     uint8_t inputs = MSR_CTS | MSR_DSR | MSR_DCD;
 
     s->mcr = value & MCR_MASK;
@@ -262,8 +283,6 @@ static void mcr_write(struct uart16550 *u, uint8_t value)
         inputs = (value & MCR_RTS ? MSR_CTS : 0) | (value & MCR_DTR ? MSR_DSR : 0) |
                  (value & MCR_OUT1 ? MSR_RI : 0) | (value & MCR_OUT2 ? MSR_DCD : 0);
     modem_inputs(s, inputs);
-    if (was_loop && !(s->mcr & MCR_LOOP) && u->config.ready)
-        u->config.ready(u->config.opaque);
 }
 
 /* ---- registers ---- */
@@ -282,8 +301,6 @@ static void fcr_write(struct uart16550 *u, uint8_t value)
         rx_clear(u);
     else
         timeout_restart(u);
-    if (u->config.ready && !(s->mcr & MCR_LOOP))
-        u->config.ready(u->config.opaque);
 }
 
 static void ier_write(struct uart16550_state *s, uint8_t value)
@@ -306,6 +323,19 @@ static uint8_t iir_read(struct uart16550 *u)
     return id | (fifos(s) ? IIR_FIFOS : 0);
 }
 
+static uint8_t lsr_read(struct uart16550 *u)
+{
+    struct uart16550_state *s = &u->state;
+    uint8_t value = s->lsr;
+
+    s->lsr &= ~LSR_ERRORS;
+    rx_show_head(s);
+    update_irq(u);
+    if (s->polls < POLLS_LISTENING && ++s->polls == POLLS_LISTENING)
+        ask_for_input(u);
+    return value;
+}
+
 static uint64_t uart_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct uart16550 *u = opaque;
@@ -324,11 +354,7 @@ static uint64_t uart_read(void *opaque, uint64_t offset, unsigned size)
     case MCR:
         return s->mcr;
     case LSR:
-        value = s->lsr;
-        s->lsr &= ~LSR_ERRORS;
-        rx_show_head(s);
-        update_irq(u);
-        return value;
+        return lsr_read(u);
     case MSR:
         value = s->msr;
         s->msr &= ~MSR_DELTAS;
@@ -337,6 +363,14 @@ static uint64_t uart_read(void *opaque, uint64_t offset, unsigned size)
     default:
         return s->scr;
     }
+}
+
+/* Interrupts, FIFOs and modem lines: a driver sets up or leaves, and whoever
+ * polled before does so no more. */
+static void driver_changes(struct uart16550 *u)
+{
+    u->state.polls = 0;
+    ask_for_input(u);
 }
 
 static void uart_write(void *opaque, uint64_t offset, unsigned size, uint64_t v)
@@ -359,15 +393,18 @@ static void uart_write(void *opaque, uint64_t offset, unsigned size, uint64_t v)
             s->dlm = value;
         else
             ier_write(s, value);
+        driver_changes(u);
         break;
     case FCR:
         fcr_write(u, value);
+        driver_changes(u);
         break;
     case LCR:
         s->lcr = value;
         break;
     case MCR:
         mcr_write(u, value);
+        driver_changes(u);
         break;
     case SCR:
         s->scr = value;
@@ -408,6 +445,7 @@ static void uart_resume(struct device *dev)
     s->rx_count = (uint8_t)min_u64(s->rx_count, rx_capacity(s));
     s->ier &= IER_MASK;
     s->mcr &= MCR_MASK;
+    s->polls = (uint8_t)min_u64(s->polls, POLLS_LISTENING);
     if (s->timeout_ns)
         timer_arm(&u->timer, s->timeout_ns);
     else
@@ -429,6 +467,7 @@ static const struct state_field fields[] = {
     STATE_U8_ARRAY(struct uart16550_state, rx_errors),
     STATE_U8(struct uart16550_state, rx_head),
     STATE_U8(struct uart16550_state, rx_count),
+    STATE_U8(struct uart16550_state, polls),
     STATE_BOOL(struct uart16550_state, thre_pending),
     STATE_BOOL(struct uart16550_state, timeout_pending),
     STATE_U64(struct uart16550_state, timeout_ns),

@@ -305,6 +305,18 @@ class Console(CliTest):
         with open(self.files.make("input", sent), "rb") as f:
             self.assertEqual(self.run_guest(kernel, stdin=f).stdout, sent)
 
+    def test_input_waits_for_the_guest(self):
+        # Drivers clear the receiver while they set up; all of that comes before.
+        sent = bytes(range(ord("a"), ord("q"))) * 4 + b"q"
+        kernel = self.files.make("late", guests.image(
+            guests.clear_fifos() * 3, guests.text("console\n"), guests.clear_fifos(),
+            guests.echo_until("q"), guests.power_off()))
+        for _ in range(5):
+            result = subprocess.run([RING3, "run", "--engine", "interp", "--kernel", kernel],
+                                    input=sent, capture_output=True, timeout=PATIENCE)
+            self.assertEqual((result.returncode, result.stderr), (OK, b""))
+            self.assertEqual(result.stdout, b"console\n" + sent)
+
     def test_nobody_reads(self):
         kernel = self.files.make("much", guests.image(guests.print_times(3 << 20),
                                                       guests.power_off()))

@@ -28,6 +28,10 @@ def text(s):
     return b"".join(outb(COM1, c) for c in s.encode())
 
 
+def clear_fifos():
+    return outb(COM1 + 2, 7) + b"\xb9\xff\xff\x00\x00\xe2\xfe"     # and a while: loop
+
+
 def power_off():
     return outw(PM1_CONTROL, 5 << 10 | 1 << 13) + HALT   # SLP_TYP 5, SLP_EN
 

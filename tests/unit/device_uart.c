@@ -128,7 +128,7 @@ static void receive_interrupt_without_fifo(void **state)
     assert_int_equal(inb(&b, LSR), 0x63);
     assert_int_equal(inb(&b, LSR), 0x61);
     assert_int_equal(inb(&b, RBR), 'b');
-    assert_int_equal(ready_calls, 1);
+    assert_int_equal(ready_calls, 2);    /* one when it began to listen */
     assert_false(b.line);
     bench_fini(&b);
 }
@@ -167,8 +167,10 @@ static void fifo_overrun_keeps_the_old(void **state)
 
     init(&b);
     outb(&b, FCR, 0x01);
-    outb(&b, IER, 0x04);
+    outb(&b, IER, 0x05);
+    assert_int_equal(uart16550_room(b.dev), 16);
     receive(&b, "0123456789abcdef");
+    outb(&b, IER, 0x04);
     assert_int_equal(uart16550_room(b.dev), 0);
     assert_false(b.line);
     receive(&b, "X");
@@ -240,11 +242,63 @@ static void loopback_connects_modem_lines(void **state)
     assert_int_equal(inb(&b, MSR), 0xf0);
     assert_int_equal(uart16550_room(b.dev), 0);
     receive(&b, "lost");
+    outb(&b, IER, 0x01);
+    assert_int_equal(uart16550_room(b.dev), 0);
     unsigned before = ready_calls;
     outb(&b, MCR, 0x0b);
     assert_int_equal(ready_calls, before + 1);
     assert_int_equal(uart16550_room(b.dev), 1);
     assert_int_equal(inb(&b, LSR), 0x60);
+    bench_fini(&b);
+}
+
+/* What is typed before a driver has set up must not be lost to its start. */
+static void input_waits_for_a_driver(void **state)
+{
+    struct bench b;
+
+    init(&b);
+    assert_int_equal(uart16550_room(b.dev), 0);
+    for (const char *p = "console output while booting"; *p; p++) {
+        inb(&b, LSR);
+        outb(&b, THR, (uint8_t)*p);
+        inb(&b, LSR);
+    }
+    outb(&b, FCR, 0x07);
+    outb(&b, MCR, 0x0b);
+    for (int i = 0; i < 8; i++)
+        inb(&b, LSR);
+    assert_int_equal(uart16550_room(b.dev), 0);
+    assert_int_equal(ready_calls, 0);
+    outb(&b, IER, 0x05);
+    assert_int_equal(ready_calls, 1);
+    assert_int_equal(uart16550_room(b.dev), 16);
+    receive(&b, "ab");
+    inb(&b, RBR);
+    assert_int_equal(ready_calls, 1);    /* asks again once it is empty */
+    inb(&b, RBR);
+    assert_int_equal(ready_calls, 2);
+    outb(&b, IER, 0);                    /* the driver leaves */
+    assert_int_equal(uart16550_room(b.dev), 0);
+    bench_fini(&b);
+}
+
+static void polling_is_listening_too(void **state)
+{
+    struct bench b;
+
+    init(&b);
+    outb(&b, FCR, 0x01);
+    for (int i = 0; i < 1000 && !ready_calls; i++)
+        inb(&b, LSR);
+    assert_int_equal(ready_calls, 1);
+    assert_int_equal(uart16550_room(b.dev), 16);
+    receive(&b, "a");
+    assert_int_equal(inb(&b, LSR), 0x61);
+    outb(&b, THR, inb(&b, RBR));         /* an echo changes nothing */
+    assert_int_equal(uart16550_room(b.dev), 16);
+    outb(&b, FCR, 0x07);                 /* another driver starts */
+    assert_int_equal(uart16550_room(b.dev), 0);
     bench_fini(&b);
 }
 
@@ -262,6 +316,8 @@ int main(void)
         cmocka_unit_test(break_is_shown_with_its_byte),
         cmocka_unit_test(priorities),
         cmocka_unit_test(loopback_connects_modem_lines),
+        cmocka_unit_test(input_waits_for_a_driver),
+        cmocka_unit_test(polling_is_listening_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
