@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pc.c - a PC: memory, interrupt controllers, devices, firmware's traces.
- *
- * There is no firmware. What it would have left for an operating system - the
- * ACPI tables, the BIOS data area, the memory map - is written here at every
- * reset, and the boot image after it.
+ * pc.c - a PC put together: memory, interrupt controllers, devices, what
+ * firmware would have left (pc_firmware.c), and the boot image.
  */
 #include "machine/impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/byteorder.h"
 #include "base/error.h"
 #include "base/strbuf.h"
-#include "boot/acpi.h"
 #include "boot/boot.h"
 #include "device/uart16550.h"
 #include "irqchip/intc.h"
 #include "machine/pc_devices.h"
+#include "machine/pc_firmware.h"
 #include "machine/pc_map.h"
 #include "memory/memory.h"
 
@@ -101,42 +96,6 @@ static int make_irqchip(struct machine *m, const struct device_env *env, struct 
     return n < 0 ? n : 0;
 }
 
-/* What firmware sets IA32_MTRR_DEF_TYPE to (Intel SDM vol. 3, 11.11.2.1): RAM
- * is cached. Devices are mapped uncached through the PAT. */
-enum { MTRR_WRITE_BACK = 6, MTRR_ENABLED = 1 << 11 };
-
-/* ---- firmware's traces ------------------------------------------------- */
-
-/* The BIOS data area: addresses of serial ports, EBDA segment, KiB of base
- * memory. */
-static void put_bios_data(struct machine *m)
-{
-    uint8_t bda[0x100] = {0};
-
-    put_le16(bda + 0x00, PC_COM1);
-    put_le16(bda + 0x0e, PC_EBDA >> 4);
-    put_le16(bda + 0x13, PC_EBDA >> 10);
-    memory_write(m->memory, gpa(0x400), bda, sizeof bda);
-}
-
-static int put_acpi_tables(struct machine *m, struct error **err)
-{
-    struct acpi_config cfg = {
-        .cpus = m->cpus, .lapic_base = INTC_LAPIC_BASE, .ioapic_base = INTC_IOAPIC_BASE,
-        /* The timer is on pin 2 (irqchip/intc.h); the SCI is a level, active high. */
-        .override = {{PC_IRQ_TIMER, 2, 0}, {PC_SCI, PC_SCI, 0xd}}, .overrides = 2,
-    };
-    uint8_t *tables = calloc(1, PC_ROM_BYTES);
-
-    if (!tables)
-        return error_set(err, ENOMEM, "cannot make the ACPI tables: out of memory");
-    pc_devices_acpi(m, &cfg);
-    acpi_build(&cfg, tables, PC_ROM_BYTES, gpa(PC_ROM));
-    memory_write(m->memory, gpa(PC_ROM), tables, PC_ROM_BYTES);
-    free(tables);
-    return 0;
-}
-
 /* ---- machine_ops ------------------------------------------------------- */
 
 static void pc_defaults(struct machine_config *cfg)
@@ -182,11 +141,10 @@ static int pc_reset(struct machine *m, struct error **err)
 
     machine_reset_devices(m);
     clear_memory(m, pc);
-    put_bios_data(m);
-    rc = put_acpi_tables(m, err);
+    rc = pc_firmware_write(m, err);
     if (!rc)
         rc = boot_load(&m->image, &target, &start, err);
-    start.msr.mtrr_def_type = MTRR_ENABLED | MTRR_WRITE_BACK;
+    pc_firmware_cpu(&start);
     return rc ? rc : vcpus_reset(m, &start, err);
 }
 

@@ -206,7 +206,7 @@ int vcpus_reset(struct machine *m, const struct x86_state *start, struct error *
         } else {
             x86_state_power_on(&s, false);
             s.ev.mp_state = X86_MP_WAIT_FOR_SIPI;
-            s.msr.mtrr_def_type = start->msr.mtrr_def_type;
+            s.msr.mtrr_def_type = start->msr.mtrr_def_type;   /* firmware's work */
         }
         /* With controllers in the kernel the engine waits inside run(). */
         v->wait_sipi = i != 0 && !m->vm->irqchip;

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pc_firmware.h - what a PC's firmware leaves behind for whoever boots.
+ *
+ * There is no firmware, and no BIOS call does anything. But operating systems
+ * read its tables, and real-mode code counts on interrupts finding something
+ * harmless at their vectors. All of this is written at every reset, after RAM
+ * was cleared and the devices were reset, before the boot image.
+ */
+#ifndef RING3_MACHINE_PC_FIRMWARE_H
+#define RING3_MACHINE_PC_FIRMWARE_H
+
+#include "machine/impl.h"
+
+/* The RSDP is at the very start of the firmware area. */
+int pc_firmware_write(struct machine *m, struct error **err);
+/* What a processor's registers owe to firmware; for all of them. */
+void pc_firmware_cpu(struct x86_state *s);
+
+#endif
