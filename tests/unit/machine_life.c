@@ -227,12 +227,10 @@ static void triple_fault_is_reported(void **state)
     rig_close(&r);
 }
 
-static uint32_t counter_of(struct rig *r)
+/* Guest RAM is shared with a guest that locks nothing, by design. */
+__attribute__((no_sanitize("thread"))) static uint32_t counter_of(struct rig *r)
 {
-    uint32_t n;
-
-    memcpy(&n, memory_host(machine_memory(r->m), gpa(COUNTER), 4, false).p, 4);
-    return __atomic_load_n(&n, __ATOMIC_RELAXED);
+    return *(volatile uint32_t *)memory_host(machine_memory(r->m), gpa(COUNTER), 4, false).p;
 }
 
 struct poker {
