@@ -108,11 +108,18 @@ void x86_step_begin(struct x86_cpu *cpu)
     uint64_t hits;
 
     cpu->s.ev.shadow_sti = cpu->s.ev.shadow_mov_ss = false;
+    if (!held)
+        trap_raise_due(cpu);
+    /* MOV SS holds instruction breakpoints back on Intel's processors only; on
+     * AMD's the held trap comes along. */
+    if ((!held || cpu->model->amd) && cpu->s.dr7 & DR7_ENABLES && !resumed &&
+        (hits = execute_hits(cpu))) {
+        hits |= cpu->debug_due & ~X86_DEBUG_NO_STEP;
+        cpu->debug_due = 0;
+        x86_raise_db(cpu, hits);
+    }
     if (held)
         return;
-    trap_raise_due(cpu);
-    if (cpu->s.dr7 & DR7_ENABLES && !resumed && (hits = execute_hits(cpu)))
-        x86_raise_db(cpu, hits);
     cpu->s.rflags &= ~(uint64_t)X86_FLAG_RF;
 }
 

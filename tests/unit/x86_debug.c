@@ -220,8 +220,16 @@ static void mov_ss_holds_traps_back(void **state)
     assert_int_equal(around(f, 0x17), NO_TRAP);
     f->cpu.s.dr[0] = f->cpu.s.rip;
     f->cpu.s.dr7 |= L0;                              /* and no instruction breakpoint */
+    f->model.amd = false;
     assert_int_equal(around(f, CLI), 2);
     assert_int_equal(f->cpu.s.rip, CODE + 5);
+    /* except on AMD's processors, where it brings the other along. */
+    f->model.amd = true;
+    f->cpu.s.gpr[X86_RSP] -= 4;
+    assert_int_equal(around(f, 0x17), NO_TRAP);
+    f->cpu.s.dr[0] = f->cpu.s.rip;
+    assert_int_equal(around(f, CLI), 3);
+    assert_int_equal(f->cpu.s.rip, CODE + 6);
 }
 
 int main(void)
