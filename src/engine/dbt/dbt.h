@@ -89,6 +89,7 @@ struct dbt_frame {
     uint64_t low_mask;                      /* bits 0-11 */
     uint64_t cross_mask[DBT_CROSS_SIZES];
     uint64_t jump_mask;
+    uint64_t high_mask;                     /* bits 47-63 */
     uint64_t go;                            /* 0: somebody wants the dispatcher */
     uint64_t fpu_live;
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
@@ -133,6 +134,7 @@ struct dbt_insn {
     uint32_t host_offset;                   /* first host byte */
     uint16_t guest_offset;
     bool fpu;                               /* may touch vector or x87 state */
+    bool masked;                            /* may leave out some of its memory operand */
 };
 
 struct dbt_block {
@@ -199,9 +201,11 @@ struct dbt_frame *dbt_tables_frame(struct dbt_tables *t, enum dbt_ring ring);
 void *dbt_tables_read_base(struct dbt_tables *t, enum dbt_ring ring);
 /* Displacement from the frame to entry 0 of its write table. */
 int32_t dbt_tables_write_disp(void);
+/* `large`: part of a page larger than 4 KiB. */
 void dbt_tables_fill(struct dbt_tables *t, enum dbt_ring ring, gva_t page, uintptr_t addend,
-                     bool read, bool write, bool global);
-void dbt_tables_flush(struct dbt_tables *t, bool global_too);
+                     bool read, bool write, bool large);
+void dbt_tables_flush(struct dbt_tables *t);
+/* With whatever belongs to the same large page: see x86_tlb_flush_page. */
 void dbt_tables_flush_page(struct dbt_tables *t, gva_t page);
 /* Takes write permission from every entry that leads to this host page. */
 void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page);

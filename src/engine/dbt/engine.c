@@ -52,7 +52,7 @@ static void protect(struct interp *v, uint64_t page)
 
 static void protect_all(struct interp *v)
 {
-    dbt_tables_flush(dbt_of(v)->tables, true);
+    dbt_tables_flush(dbt_of(v)->tables);
 }
 
 static void flushed(struct interp *v)
@@ -78,7 +78,7 @@ static void tlb_flushed(void *env, const gva_t *lin, bool global)
     if (lin)
         dbt_tables_flush_page(d->tables, *lin);
     else
-        dbt_tables_flush(d->tables, true);
+        dbt_tables_flush(d->tables);
     dbt_jumps_flush(d, DBT_RING_KERNEL);
     dbt_jumps_flush(d, DBT_RING_USER);
 }
@@ -105,6 +105,7 @@ static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
     for (unsigned i = 0; i < DBT_CROSS_SIZES; i++)
         f->cross_mask[i] = PAGE_OFFSET_MASK & ~((2ull << i) - 1);
     f->jump_mask = DBT_JUMP_MASK;
+    f->high_mask = 0xffff800000000000;
     f->arith_mask = X86_FLAGS_ARITH;
     f->if_mask = X86_FLAG_IF;
     f->other_mask = DBT_POPF_OTHER;

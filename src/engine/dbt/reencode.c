@@ -9,6 +9,10 @@
  */
 #include "engine/dbt/reencode.h"
 
+#include <Zydis/Mnemonic.h>
+
+#define M(name) ZYDIS_MNEMONIC_##name
+
 enum form { FORM_LEGACY, FORM_VEX2, FORM_VEX3, FORM_EVEX };
 
 struct parts {
@@ -74,7 +78,40 @@ static void parse_vex(const uint8_t *b, const struct x86_insn *insn, struct part
         p->vvvv |= (unsigned)!(b[3] & 8) << 4;
     }
     p->opcode = b[1 + size];
-    p->has_modrm = true;
+    p->has_modrm = insn->modrm_at != 0;         /* VZEROUPPER has none */
+}
+
+static bool names_gpr(const struct x86_insn *insn)
+{
+    for (unsigned i = 0; i < insn->operands; i++) {
+        if (insn->op[i].kind == X86_OPND_GPR)
+            return true;
+    }
+    return false;
+}
+
+/* Outside 64-bit mode there are eight registers of a kind and W does not widen
+ * a general register or what stands in for one in memory: bits that say
+ * otherwise are ignored there, so they are masked, or (rare) left alone. */
+static bool narrow_vex(const struct x86_insn *insn, struct parts *p)
+{
+    bool w = p->form != FORM_VEX2 && p->vex[1] & 0x80;
+    bool register_in_imm = p->form != FORM_EVEX && insn->imm_bytes && (p->vex[0] & 0x1f) == 3 &&
+                           p->opcode >= 0x4a && p->opcode <= 0x4c;
+
+    p->reg &= 7;
+    p->rm &= 7;
+    p->vvvv &= 7;
+    if (register_in_imm && insn->bytes[insn->imm_at] & 0x80)
+        return false;
+    switch (insn->mnemonic) {
+    case M(VMOVD): case M(VMOVQ): case M(VPINSRD): case M(VPEXTRD):
+    case M(VPINSRQ): case M(VPEXTRQ): case M(VCVTSI2SS): case M(VCVTSI2SD):
+    case M(VCVTUSI2SS): case M(VCVTUSI2SD): case M(VPCMPESTRI): case M(VPCMPESTRM):
+        return !w;
+    default:
+        return !w || !names_gpr(insn);
+    }
 }
 
 static void parse_legacy(const uint8_t *b, const struct x86_insn *insn, struct parts *p)
@@ -118,6 +155,8 @@ static bool parse(const struct x86_insn *insn, struct parts *p)
         parse_legacy(b, insn, p);
     else
         parse_vex(b, insn, p);
+    if (p->form != FORM_LEGACY && insn->code_bits != 64 && !narrow_vex(insn, p))
+        return false;
     if (insn->imm_bytes) {
         p->imm = insn->bytes + insn->imm_at;
         p->imm_bytes = insn->imm_bytes;
@@ -280,6 +319,29 @@ bool dbt_is_vex(const struct x86_insn *insn)
     struct parts p = {0};
 
     return parse(insn, &p) && p.form != FORM_LEGACY;
+}
+
+bool dbt_is_masked(const struct x86_insn *insn)
+{
+    struct parts p = {0};
+
+    switch (insn->mnemonic) {
+    case M(VMASKMOVPS): case M(VMASKMOVPD): case M(VPMASKMOVD): case M(VPMASKMOVQ):
+        return true;
+    default:
+        return insn->class == X86_CLASS_HOST && parse(insn, &p) && p.form == FORM_EVEX &&
+               p.vex[2] & 7;
+    }
+}
+
+bool dbt_is_gpr_only(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(ANDN): case M(BEXTR): case M(BLSI): case M(BLSMSK): case M(BLSR): case M(BZHI):
+    case M(MULX): case M(PDEP): case M(PEXT): case M(RORX): case M(SARX): case M(SHLX):
+    case M(SHRX): case M(ADCX): case M(ADOX): case M(CRC32): return true;
+    default: return false;
+    }
 }
 
 bool dbt_is_x87(const struct x86_insn *insn)

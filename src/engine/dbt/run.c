@@ -294,7 +294,9 @@ static bool quiet(const struct dbt_vcpu *d)
 static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn,
                                       uint64_t key)
 {
-    if (!quiet(d) || d->interp.key != key)
+    /* It may have been what a waiting interrupt was waiting for (IRET, MOV CR8). */
+    if (!quiet(d) || d->interp.key != key ||
+        atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
         return BOUNDARY;
     if (b->dropped || b->mode != mode_key(d) || insn + 1u >= b->insns ||
         d->interp.cpu.s.rip != b->rip + b->insn[insn + 1].guest_offset)
@@ -314,13 +316,30 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
 /* Copies what the soft TLB knows of a page, if it does, into the tables. */
 static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
 {
+    const struct x86_cpu *cpu = &d->interp.cpu;
     const struct x86_tlb_entry *e = x86_tlb_at(&d->interp.cpu, page);
+    unsigned slot = (unsigned)(e - *cpu->tlb_now);
 
     if (!e->addend || (write ? e->write : e->read) != page.v)
         return;
     d->fills++;
     dbt_tables_fill(d->tables, ring_now(d), page, e->addend, e->read == page.v,
-                    e->write == page.v, false);
+                    e->write == page.v,
+                    cpu->tlb_map[cpu->mode.tlb].large[slot / 64] >> slot % 64 & 1);
+}
+
+/* Looking the page up first would raise the wrong fault or one too many:
+ * alignment and a pending x87 exception come before, a masked access may not
+ * touch the page at all. The check for crossing a page takes what begins just
+ * behind a boundary for crossing it when the size is no power of two. */
+static bool needs_care(const struct dbt_vcpu *d, const struct dbt_insn *insn,
+                       const struct dbt_site *site, uint64_t address)
+{
+    unsigned size = site->size;
+
+    return insn->masked || (size >= 16 && (address & (size - 1u))) ||
+           ((size & (size - 1)) && (address & PAGE_OFFSET_MASK) < size) ||
+           dbt_fpu_error_pending(d);
 }
 
 /* An access missed: fill its table entry and try again, or interpret it. */
@@ -335,11 +354,11 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
         (cpu->mode.code_bits == 64 && !x86_canonical(cpu, address)))
         return exit_interp(d, b, site->insn);
-    /* A fault for alignment or a pending x87 exception would come first. */
-    if ((site->size >= 16 && (address & (site->size - 1u))) || dbt_fpu_error_pending(d)) {
+    if (needs_care(d, &b->insn[site->insn], site, address)) {
+        bool write = site->write;           /* the block may be gone afterwards */
         struct next next = exit_interp(d, b, site->insn);
 
-        fill_from_tlb(d, page, site->write);
+        fill_from_tlb(d, page, write);
         return next;
     }
     dbt_fpu_park(d);
@@ -434,7 +453,7 @@ static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
     if (unlikely(d->interp.cpu.mode.code_bits == 64 &&
                  !x86_canonical(&d->interp.cpu, f->target)))
         return undo_jump(d, f);
-    return quiet(d) ? LOOK_UP : BOUNDARY;
+    return quiet(d) && f->go ? LOOK_UP : BOUNDARY;
 }
 
 /* `from` is where translated code was entered: only exact while counting,
@@ -509,9 +528,8 @@ static void run_translated(struct dbt_vcpu *d)
 /* `go` is set before attention is looked at, so a kick is never lost. */
 static void arm(struct dbt_vcpu *d)
 {
-    d->frame[DBT_RING_KERNEL]->go = 1;
-    d->frame[DBT_RING_USER]->go = 1;
-    atomic_thread_fence(memory_order_seq_cst);
+    for (unsigned i = 0; i < DBT_RINGS; i++)
+        __atomic_exchange_n(&d->frame[i]->go, 1, __ATOMIC_SEQ_CST);
 }
 
 static enum engine_exit loop(struct dbt_vcpu *d)

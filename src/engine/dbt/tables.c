@@ -8,7 +8,8 @@
  *
  * so that the frame and the write table are both addressed from rsp. A journal
  * of filled entries makes a flush cost what was filled since the last one, not
- * the size of the table; global pages have a journal of their own.
+ * the size of the table. Parts of large pages have a journal of their own,
+ * because invalidating one address invalidates all of such a page.
  */
 #include "engine/dbt/dbt.h"
 
@@ -20,7 +21,7 @@
 
 #define TABLE_BYTES (1ull << 39)                     /* 2^36 pages of 8 bytes */
 #define INDEX_MASK ((1ull << 36) - 1)
-enum { STACK_BYTES = 64 * 1024 };
+enum { STACK_BYTES = 64 * 1024, JOURNAL_MAX = 1 << 20 };
 
 struct journal {
     uint64_t *index;
@@ -31,7 +32,7 @@ struct ring_tables {
     uint8_t *reservation;
     struct dbt_frame *frame;
     uint64_t *write, *read;
-    struct journal local, global;
+    struct journal small, large;
 };
 
 struct dbt_tables {
@@ -96,8 +97,8 @@ void dbt_tables_free(struct dbt_tables *t)
     for (unsigned i = 0; i < DBT_RINGS; i++) {
         if (t->ring[i].reservation)
             munmap(t->ring[i].reservation, reservation_bytes());
-        free(t->ring[i].local.index);
-        free(t->ring[i].global.index);
+        free(t->ring[i].small.index);
+        free(t->ring[i].large.index);
     }
     free(t);
 }
@@ -112,8 +113,18 @@ void *dbt_tables_read_base(struct dbt_tables *t, enum dbt_ring ring)
     return t->ring[ring].read;
 }
 
-static void journal_add(struct journal *j, uint64_t index)
+static void journal_flush(struct ring_tables *r, struct journal *j)
 {
+    for (size_t i = 0; i < j->count; i++)
+        r->read[j->index[i]] = r->write[j->index[i]] = 0;
+    j->count = 0;
+}
+
+/* Entries may be in the journal twice (dbt_tables_flush_page), hence the limit. */
+static void journal_add(struct ring_tables *r, struct journal *j, uint64_t index)
+{
+    if (j->count == JOURNAL_MAX)
+        journal_flush(r, j);
     if (j->count == j->cap) {
         j->cap = j->cap ? 2 * j->cap : 1024;
         j->index = realloc(j->index, j->cap * sizeof *j->index);
@@ -123,43 +134,52 @@ static void journal_add(struct journal *j, uint64_t index)
 }
 
 void dbt_tables_fill(struct dbt_tables *t, enum dbt_ring ring, gva_t page, uintptr_t addend,
-                     bool read, bool write, bool global)
+                     bool read, bool write, bool large)
 {
     struct ring_tables *r = &t->ring[ring];
     uint64_t index = page.v >> PAGE_SHIFT & INDEX_MASK;
 
     BUG_ON(!addend || (addend & PAGE_OFFSET_MASK));
     if (!r->read[index] && !r->write[index])
-        journal_add(global ? &r->global : &r->local, index);
+        journal_add(r, large ? &r->large : &r->small, index);
     if (read)
         r->read[index] = addend;
     if (write)
         r->write[index] = addend;
 }
 
-static void journal_flush(struct ring_tables *r, struct journal *j)
-{
-    for (size_t i = 0; i < j->count; i++)
-        r->read[j->index[i]] = r->write[j->index[i]] = 0;
-    j->count = 0;
-}
-
-void dbt_tables_flush(struct dbt_tables *t, bool global_too)
+void dbt_tables_flush(struct dbt_tables *t)
 {
     for (unsigned i = 0; i < DBT_RINGS; i++) {
-        journal_flush(&t->ring[i], &t->ring[i].local);
-        if (global_too)
-            journal_flush(&t->ring[i], &t->ring[i].global);
+        journal_flush(&t->ring[i], &t->ring[i].small);
+        journal_flush(&t->ring[i], &t->ring[i].large);
     }
 }
 
-/* The journals keep the index: clearing it again later does no harm. */
+/* Like the soft TLB, everything large in the same gigabyte goes. */
+static void large_flush(struct ring_tables *r, uint64_t index)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < r->large.count; i++) {
+        uint64_t at = r->large.index[i];
+        if ((at ^ index) >> 18)
+            r->large.index[kept++] = at;
+        else
+            r->read[at] = r->write[at] = 0;
+    }
+    r->large.count = kept;
+}
+
+/* The journal of small pages keeps the index: clearing it again later does no harm. */
 void dbt_tables_flush_page(struct dbt_tables *t, gva_t page)
 {
     uint64_t index = page.v >> PAGE_SHIFT & INDEX_MASK;
 
-    for (unsigned i = 0; i < DBT_RINGS; i++)
+    for (unsigned i = 0; i < DBT_RINGS; i++) {
         t->ring[i].read[index] = t->ring[i].write[index] = 0;
+        large_flush(&t->ring[i], index);
+    }
 }
 
 static void journal_protect(struct ring_tables *r, const struct journal *j, uintptr_t host_page)
@@ -176,7 +196,7 @@ static void journal_protect(struct ring_tables *r, const struct journal *j, uint
 void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page)
 {
     for (unsigned i = 0; i < DBT_RINGS; i++) {
-        journal_protect(&t->ring[i], &t->ring[i].local, host_page);
-        journal_protect(&t->ring[i], &t->ring[i].global, host_page);
+        journal_protect(&t->ring[i], &t->ring[i].small, host_page);
+        journal_protect(&t->ring[i], &t->ring[i].large, host_page);
     }
 }

@@ -154,7 +154,7 @@ static bool executable(const struct dbt_translation *t, const struct x86_insn *i
 {
     if (insn->isa & ~t->cpu->model->features.w[0])
         return false;
-    if (dbt_is_vex(insn) && !(t->mode & DBT_MODE_VEX))
+    if (!(t->mode & DBT_MODE_VEX) && dbt_is_vex(insn) && !dbt_is_gpr_only(insn))
         return false;
     return insn->class == X86_CLASS_INTEGER || insn->class == X86_CLASS_BRANCH ||
            insn->class == X86_CLASS_HOST || dbt_is_flags(insn);
@@ -178,7 +178,7 @@ static bool emit_one(struct dbt_translation *t, const struct x86_insn *insn, uin
     bool done = false, checked = t->fpu_checked;
 
     if (executable(t, insn)) {
-        if (insn->class == X86_CLASS_HOST)
+        if (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn))
             emit_fpu_check(t);
         done = insn->class == X86_CLASS_BRANCH
                    ? dbt_emit_branch(t, insn, rip + insn->length)
@@ -202,17 +202,33 @@ static bool decode_next(struct dbt_translation *t, size_t at, struct x86_insn *i
     return x86_decode(t->code + at, t->code_bytes - at, t->code_bits, insn) == 0;
 }
 
-static void begin_insn(struct dbt_translation *t, size_t at, bool fpu)
+/* `insn` NULL: unknown. */
+static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_insn *insn)
 {
+    struct dbt_insn *i = &t->insn[t->insns];
+
     dbt_reach(t, 64);
-    t->insn[t->insns] = (struct dbt_insn){(uint32_t)(t->e.p - t->e.start), (uint16_t)at, fpu};
+    *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
+                           .guest_offset = (uint16_t)at, .fpu = true};
+    if (!insn)
+        return;
+    i->fpu = (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn)) ||
+             insn->class == X86_CLASS_SYSTEM;
+    i->masked = dbt_is_masked(insn);
+}
+
+/* What one more instruction, and the end of the block, may need at most. */
+static bool has_room(const struct dbt_translation *t)
+{
+    return t->insns < DBT_MAX_INSNS && t->sites + t->stubs + 16 < DBT_MAX_SITES &&
+           t->e.end - t->e.p > 1024;
 }
 
 /* The bytes at the start are no instruction, or one that goes on in the next
  * page: a block that says so saves finding out again. */
 static size_t emit_undecodable(struct dbt_translation *t)
 {
-    begin_insn(t, 0, true);
+    begin_insn(t, 0, NULL);
     dbt_exit_here(t, DBT_EXIT_INTERP);
     t->insns++;
     return min_u64(t->code_bytes, X86_INSN_MAX_BYTES);
@@ -227,8 +243,8 @@ bool dbt_translate(struct dbt_translation *t)
     t->insns = t->sites = t->stubs = 0;
     t->fpu_checked = false;
     emit_checked_entry(t);
-    while (open && t->insns < DBT_MAX_INSNS && at < t->code_bytes && decode_next(t, at, &insn)) {
-        begin_insn(t, at, insn.class == X86_CLASS_HOST || insn.class == X86_CLASS_SYSTEM);
+    while (open && has_room(t) && at < t->code_bytes && decode_next(t, at, &insn)) {
+        begin_insn(t, at, &insn);
         open = emit_one(t, &insn, t->rip + at);
         at += insn.length;
         t->insns++;
@@ -237,7 +253,8 @@ bool dbt_translate(struct dbt_translation *t)
         at = emit_undecodable(t);
         open = false;
     }
-    t->insn[t->insns] = (struct dbt_insn){(uint32_t)(t->e.p - t->e.start), (uint16_t)at, false};
+    t->insn[t->insns] = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
+                                          .guest_offset = (uint16_t)at};
     if (open) {
         t->insns--;             /* what follows is accounted to the last instruction */
         dbt_emit_goto(t, t->rip + at);

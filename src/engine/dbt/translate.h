@@ -56,6 +56,8 @@ bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn);   /
 unsigned dbt_stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn);
 /* r11 = address of the new top of stack, rcx = addend; rsp does not move yet. */
 void dbt_emit_push_address(struct dbt_translation *t, unsigned bytes);
+/* r11 = the address in `reg`, of which 32-bit code uses the low half. */
+void dbt_emit_top(struct dbt_translation *t, unsigned bytes, enum host_reg reg);
 void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n);
 /* `next` is the address of the instruction after this one. */
 bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next);

@@ -56,7 +56,7 @@ static bool emit_pushf(struct dbt_translation *t, unsigned bytes)
 static bool emit_popf(struct dbt_translation *t, unsigned bytes)
 {
     emit_irq_check(t);
-    emit_lea(&t->e, H_R11, h_base(H_R9, 0));
+    dbt_emit_top(t, bytes, H_R9);
     dbt_emit_access(t, bytes, false);
     dbt_reach(t, 100);
     emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));

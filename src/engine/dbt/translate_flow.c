@@ -111,6 +111,14 @@ static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, un
     }
 }
 
+void dbt_emit_top(struct dbt_translation *t, unsigned bytes, enum host_reg reg)
+{
+    if (bytes == 8)
+        emit_mov_rr(&t->e, H_R11, reg);
+    else
+        emit_mov32_rr(&t->e, H_R11, reg);
+}
+
 static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
     const struct x86_operand *o = &insn->op[0];
@@ -118,7 +126,7 @@ static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, uns
 
     if (o->kind != X86_OPND_GPR)
         return false;
-    emit_lea(&t->e, H_R11, h_base(H_R9, 0));
+    dbt_emit_top(t, bytes, H_R9);
     dbt_emit_access(t, bytes, false);
     if (dbt_home[o->reg] != H_NONE) {
         emit_rm(&t->e, 0x8b, bytes == 8, dbt_home[o->reg], top);
@@ -133,7 +141,7 @@ static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, uns
 
 static bool emit_leave(struct dbt_translation *t, unsigned bytes)
 {
-    emit_lea(&t->e, H_R11, h_base(H_RBP, 0));
+    dbt_emit_top(t, bytes, H_RBP);
     dbt_emit_access(t, bytes, false);
     emit_rm(&t->e, 0x8d, bytes == 8, H_R9, h_base(H_R11, (int32_t)bytes));
     emit_rm(&t->e, 0x8b, bytes == 8, H_RBP, h_index(H_R11, H_RCX, 1, 0));
@@ -267,6 +275,23 @@ static bool emit_indirect_target(struct dbt_translation *t, const struct x86_ins
     return true;
 }
 
+/* A CALL to an address that is none pushes nothing: it is the interpreter's.
+ * RETs and JMPs are undone by the dispatcher. */
+static void emit_canonical_check(struct dbt_translation *t)
+{
+    uint8_t *low, *high;
+
+    dbt_reach(t, 64);
+    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, tmp)));
+    emit_pext(&t->e, H_RCX, H_RCX, h_frame(offsetof(struct dbt_frame, high_mask)));
+    low = emit_jrcxz(&t->e);
+    emit_lea(&t->e, H_RCX, h_base(H_RCX, -0x1ffff));
+    high = emit_jrcxz(&t->e);
+    dbt_exit_here(t, DBT_EXIT_INTERP);
+    emit_patch8(&t->e, low);
+    emit_patch8(&t->e, high);
+}
+
 static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes,
                       uint64_t next)
 {
@@ -274,6 +299,8 @@ static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, un
 
     if (!direct && !emit_indirect_target(t, insn, bytes))
         return false;
+    if (!direct && bytes == 8)
+        emit_canonical_check(t);
     dbt_emit_push_address(t, bytes);
     emit_push_imm(t, bytes, next);
     if (direct) {
@@ -313,7 +340,7 @@ static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, uns
 {
     int32_t drop = (int32_t)dbt_ret_drop(insn);
 
-    emit_lea(&t->e, H_R11, h_base(H_R9, 0));
+    dbt_emit_top(t, bytes, H_R9);
     dbt_emit_access(t, bytes, false);
     emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
     dbt_emit_sp_add(t, bytes, (int32_t)bytes + drop);

@@ -14,13 +14,13 @@
 #define M(name) ZYDIS_MNEMONIC_##name
 
 /* Left to the interpreter: touch DF, need more than scratch registers, keep
- * host addresses (x87 environments), or do not exist in 64-bit mode. */
+ * or reset the pointers of the x87, or do not exist in 64-bit mode. */
 static bool left_alone(const struct x86_insn *insn)
 {
     switch (insn->mnemonic) {
     case M(CLD): case M(STD): case M(XLAT): case M(ENTER): case M(PUSHA): case M(PUSHAD):
     case M(POPA): case M(POPAD):
-    case M(FNSTENV): case M(FLDENV): case M(FNSAVE): case M(FRSTOR):
+    case M(FNSTENV): case M(FLDENV): case M(FNSAVE): case M(FRSTOR): case M(FNINIT):
     case M(MASKMOVQ): case M(MASKMOVDQU): case M(VMASKMOVDQU):
     case M(AAA): case M(AAS): case M(DAA): case M(DAS): case M(AAM): case M(AAD):
     case M(SALC): case M(BOUND): case M(INTO): case M(ARPL):
@@ -28,6 +28,8 @@ static bool left_alone(const struct x86_insn *insn)
     case M(BT): case M(BTS): case M(BTR): case M(BTC):
         /* The bit offset moves the address. */
         return insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind != X86_OPND_IMM;
+    case M(VZEROUPPER): case M(VZEROALL):
+        return insn->code_bits != 64;           /* vector registers 8-15 stay */
     default:
         return insn->code_bits != 64 && !insn->modrm_at && insn->bytes[0] == 0x82;
     }

@@ -38,6 +38,8 @@ static bool emit_segment(struct dbt_translation *t, const struct x86_insn *insn)
 {
     unsigned seg = insn->mem.seg;
 
+    if (seg == X86_CS && t->code_bits != 64)
+        return false;           /* not writable, perhaps not readable */
     if (seg != X86_FS && seg != X86_GS)
         return true;            /* flat: 64-bit mode, or checked by the dispatcher */
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, seg_base) + 8 * seg));
