@@ -15,7 +15,9 @@
  * than once. So nothing is taken from the host before the guest listens: its
  * receive interrupt is enabled, or it has read LSR time and again without
  * writing anything. Drivers also read LSR before they transmit, a few times
- * while they start, which is why a single read tells nothing.
+ * while they start, which is why a single read tells nothing. And Linux enables
+ * the interrupt shortly before the FIFOs, which clears them once more: without
+ * FIFOs it counts only after a while.
  */
 #include "device/uart16550.h"
 
@@ -41,7 +43,7 @@ enum { MSR_TERI = 4, MSR_DELTAS = 0xf, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 
        MSR_DCD = 0x80 };
 
 enum { FIFO_BYTES = 16, PORTS = 8, TIMEOUT_NS = 4 * 10 * (1000000000 / 115200),
-       POLLS_LISTENING = 32 };
+       POLLS_LISTENING = 32, SETTLE_NS = 10000000 };
 
 struct uart16550_state {
     uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
@@ -53,6 +55,8 @@ struct uart16550_state {
     bool thre_pending;               /* THR became empty and IIR has not said so */
     bool timeout_pending;
     uint64_t timeout_ns;             /* clock time; 0 = not running */
+    uint64_t settle_ns;              /* the same; then `settled` */
+    bool settled;                    /* ERBFI without FIFOs is meant so */
 };
 
 struct uart16550 {
@@ -60,7 +64,7 @@ struct uart16550 {
     struct uart16550_state state;
     struct uart16550_config config;
     struct clock *clock;
-    struct timer timer;
+    struct timer timer, settle;
     struct log *log;
     struct bus_claims claims;
 };
@@ -184,7 +188,8 @@ static void rx_put(struct uart16550 *u, uint8_t byte, uint8_t errors)
 static bool listening(const struct uart16550_state *s)
 {
     /* In loopback the input pin is disconnected: what comes has to wait. */
-    return !(s->mcr & MCR_LOOP) && ((s->ier & IER_ERBFI) || s->polls == POLLS_LISTENING);
+    return !(s->mcr & MCR_LOOP) && (((s->ier & IER_ERBFI) && (fifos(s) || s->settled)) ||
+                                    s->polls == POLLS_LISTENING);
 }
 
 /* Only once the receiver is empty: a FIFO filled by single bytes would cost
@@ -193,6 +198,33 @@ static void ask_for_input(struct uart16550 *u)
 {
     if (u->config.ready && !u->state.rx_count && listening(&u->state))
         u->config.ready(u->config.opaque);
+}
+
+static void settled(void *opaque)
+{
+    struct uart16550 *u = opaque;
+
+    u->state.settle_ns = 0;
+    u->state.settled = true;
+    ask_for_input(u);
+}
+
+/* Interrupts, FIFOs or modem lines: a driver sets up or leaves, and whoever
+ * polled before does so no more. */
+static void driver_changes(struct uart16550 *u)
+{
+    struct uart16550_state *s = &u->state;
+
+    s->polls = 0;
+    if (!(s->ier & IER_ERBFI) || fifos(s)) {
+        s->settled = false;
+        s->settle_ns = 0;
+        timer_disarm(&u->settle);
+    } else if (!s->settled && !s->settle_ns) {
+        s->settle_ns = clock_now_ns(u->clock) + SETTLE_NS;
+        timer_arm(&u->settle, s->settle_ns);
+    }
+    ask_for_input(u);
 }
 
 static uint8_t rx_get(struct uart16550 *u)
@@ -365,14 +397,6 @@ static uint64_t uart_read(void *opaque, uint64_t offset, unsigned size)
     }
 }
 
-/* Interrupts, FIFOs and modem lines: a driver sets up or leaves, and whoever
- * polled before does so no more. */
-static void driver_changes(struct uart16550 *u)
-{
-    u->state.polls = 0;
-    ask_for_input(u);
-}
-
 static void uart_write(void *opaque, uint64_t offset, unsigned size, uint64_t v)
 {
     struct uart16550 *u = opaque;
@@ -422,6 +446,7 @@ static void uart_reset(struct device *dev)
     struct uart16550 *u = to_uart(dev);
 
     timer_disarm(&u->timer);
+    timer_disarm(&u->settle);
     u->state = (struct uart16550_state){
         .lsr = LSR_THRE | LSR_TEMT,
         .msr = MSR_CTS | MSR_DSR | MSR_DCD,
@@ -433,6 +458,7 @@ static void uart_reset(struct device *dev)
 static void uart_quiesce(struct device *dev)
 {
     timer_disarm(&to_uart(dev)->timer);
+    timer_disarm(&to_uart(dev)->settle);
 }
 
 static void uart_resume(struct device *dev)
@@ -450,6 +476,10 @@ static void uart_resume(struct device *dev)
         timer_arm(&u->timer, s->timeout_ns);
     else
         timer_disarm(&u->timer);
+    if (s->settle_ns)
+        timer_arm(&u->settle, s->settle_ns);
+    else
+        timer_disarm(&u->settle);
     update_irq(u);
 }
 
@@ -471,6 +501,8 @@ static const struct state_field fields[] = {
     STATE_BOOL(struct uart16550_state, thre_pending),
     STATE_BOOL(struct uart16550_state, timeout_pending),
     STATE_U64(struct uart16550_state, timeout_ns),
+    STATE_U64(struct uart16550_state, settle_ns),
+    STATE_BOOL(struct uart16550_state, settled),
     STATE_END
 };
 static const struct state_desc desc = {"uart16550", 1, fields};
@@ -486,6 +518,7 @@ static void uart_destroy(struct device *dev)
     struct uart16550 *u = to_uart(dev);
 
     timer_disarm(&u->timer);
+    timer_disarm(&u->settle);
     bus_claims_release(&u->claims);
     free(u);
 }
@@ -515,6 +548,7 @@ struct device *uart16550_new(const struct device_env *env, const struct uart1655
     u->clock = env->clock;
     u->log = env->log;
     timer_init(&u->timer, env->clock, timeout, u);
+    timer_init(&u->settle, env->clock, settled, u);
     if (bus_claims_add(&u->claims, env->bus, BUS_PIO, &ports, 1, u, err)) {
         free(u);
         return NULL;

@@ -6,7 +6,7 @@
 
 enum { BASE = 0x3f8, RBR = BASE, THR = BASE, IER = BASE + 1, IIR = BASE + 2, FCR = BASE + 2,
        LCR = BASE + 3, MCR = BASE + 4, LSR = BASE + 5, MSR = BASE + 6, SCR = BASE + 7 };
-enum { ID = 0x0f, TIMEOUT_NS = 400000 };
+enum { ID = 0x0f, TIMEOUT_NS = 400000, SETTLE_NS = 10000000 };
 
 static unsigned ready_calls;
 
@@ -118,6 +118,7 @@ static void receive_interrupt_without_fifo(void **state)
 
     init(&b);
     outb(&b, IER, 0x01);
+    bench_run(&b, SETTLE_NS);
     assert_int_equal(uart16550_room(b.dev), 1);
     receive(&b, "a");
     assert_int_equal(uart16550_room(b.dev), 0);
@@ -243,6 +244,7 @@ static void loopback_connects_modem_lines(void **state)
     assert_int_equal(uart16550_room(b.dev), 0);
     receive(&b, "lost");
     outb(&b, IER, 0x01);
+    bench_run(&b, SETTLE_NS);
     assert_int_equal(uart16550_room(b.dev), 0);
     unsigned before = ready_calls;
     outb(&b, MCR, 0x0b);
@@ -279,7 +281,15 @@ static void input_waits_for_a_driver(void **state)
     inb(&b, RBR);
     assert_int_equal(ready_calls, 2);
     outb(&b, IER, 0);                    /* the driver leaves */
+    outb(&b, FCR, 0);
     assert_int_equal(uart16550_room(b.dev), 0);
+    outb(&b, IER, 0x05);                 /* and comes back, in Linux' order */
+    assert_int_equal(uart16550_room(b.dev), 0);
+    outb(&b, FCR, 0x01);
+    outb(&b, FCR, 0x81);
+    assert_int_equal(uart16550_room(b.dev), 16);
+    bench_run(&b, SETTLE_NS);
+    assert_true(clock_next_deadline_ns(b.clock) == CLOCK_NEVER);
     bench_fini(&b);
 }
 
