@@ -186,10 +186,11 @@ enum x86_class x86_decode_class(const ZydisDecodedInstruction *z)
 
 /* ---- system instructions that do not end a block ------------------------ */
 
+/* CPUID is not among them: it serializes, code after it may have been changed. */
 bool x86_decode_is_calm(const struct x86_insn *insn)
 {
     switch (insn->mnemonic) {
-    case M(RDTSC): case M(RDTSCP): case M(RDPMC): case M(CPUID): case M(RDPID):
+    case M(RDTSC): case M(RDTSCP): case M(RDPMC): case M(RDPID):
     case M(RDRAND): case M(RDSEED): case M(RDMSR): case M(XGETBV):
     case M(PUSHF): case M(PUSHFD): case M(PUSHFQ): case M(CLI): case M(STAC): case M(CLAC):
     case M(RDFSBASE): case M(RDGSBASE): case M(WRFSBASE): case M(WRGSBASE): case M(SWAPGS):

@@ -48,7 +48,7 @@ static const struct row rows[] = {
     {"0f 20 d8", 64, X86_CLASS_SYSTEM, M(MOV), 64, 64, 2, false, 0},
     {"8e d0", 64, X86_CLASS_SYSTEM, M(MOV), 32, 64, 2, true, 0},
     {"8c d0", 64, X86_CLASS_SYSTEM, M(MOV), 32, 64, 2, false, 0},
-    {"0f a2", 64, X86_CLASS_SYSTEM, M(CPUID), 32, 64, 0, false, 0},
+    {"0f a2", 64, X86_CLASS_SYSTEM, M(CPUID), 32, 64, 0, true, 0},
     {"9d", 64, X86_CLASS_SYSTEM, M(POPFQ), 64, 64, 0, true, 0},
     {"0f 05", 64, X86_CLASS_SYSTEM, M(SYSCALL), 64, 64, 0, true, X86_ISA(SYSCALL)},
     {"0f 0b", 64, X86_CLASS_INVALID, M(UD2), 32, 64, 0, true, 0},

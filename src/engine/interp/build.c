@@ -53,6 +53,7 @@ static int decode(const struct interp *v, const uint8_t *bytes, size_t len,
     insn->code_bits = v->cpu.mode.code_bits;
     /* A store to any byte that was looked at may make it valid. */
     insn->length = (uint8_t)min_u64(len, X86_INSN_MAX_BYTES);
+    memcpy(insn->bytes, bytes, insn->length);
     insn->ends_block = true;
     return 0;
 }

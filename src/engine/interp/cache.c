@@ -7,13 +7,15 @@
  * found through a hash of (physical address, decoding mode), in front of which
  * sits a direct-mapped cache by RIP.
  *
- * A page becomes code before its first byte is decoded: from then on nobody
- * stores to it unseen, so what was decoded stays true until a drop.
+ * A page becomes code before its first byte is decoded: from then on this vCPU
+ * does not store to it unseen, so what was decoded stays true until a drop.
+ * Other vCPUs may hold a write translation a little longer. Nobody waits for
+ * them (they may not even have a host processor): until the last one has
+ * answered, the page is not settled and its blocks are not trusted.
  */
 #include "engine/interp/interp.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -99,6 +101,27 @@ struct block *interp_block_alloc(struct interp *v, unsigned n)
     return b;
 }
 
+/* ---- messages to another vCPU -------------------------------------------- */
+
+/* Any thread. Returns what inbox.seen will be when it was read. */
+static uint64_t post(struct interp *v, uint64_t start, uint64_t size)
+{
+    struct inbox *in = &v->inbox;
+    uint64_t ticket;
+
+    pthread_mutex_lock(&in->lock);
+    if (in->n < INTERP_INBOX)
+        in->item[in->n++] = (struct inbox_item){start, size};
+    else if (size)
+        in->lost_writes = true;
+    else
+        in->lost_protects = true;
+    ticket = ++in->posted;
+    pthread_mutex_unlock(&in->lock);
+    interp_attend(v);
+    return ticket;
+}
+
 /* ---- pages that hold code ---------------------------------------------- */
 
 bool interp_is_code(const struct interp_vm *vm, uint64_t phys)
@@ -128,32 +151,6 @@ static void page_release(struct interp *v, struct code_page **slot)
     v->free_pages = p;
 }
 
-/* Waits until every other vCPU has dropped its write translations of a page
- * that just became code. Reads the own inbox meanwhile, because the others may
- * be waiting for us. */
-static void wait_for_others(struct interp *v)
-{
-    for (unsigned i = 0; i < v->vm->vm.config.cpus; i++) {
-        struct interp *o = atomic_load(&v->vm->vcpu[i]);
-        uint64_t posted;
-
-        if (!o || o == v)
-            continue;
-        pthread_mutex_lock(&o->inbox.lock);
-        posted = o->inbox.posted;
-        pthread_mutex_unlock(&o->inbox.lock);
-        while (atomic_load(&o->running) && atomic_load(&o->inbox.seen) < posted) {
-            interp_inbox_read(v);
-            sched_yield();
-        }
-    }
-}
-
-static bool page_tracked(struct interp *v, uint64_t page)
-{
-    return *page_slot(v, page) != NULL;
-}
-
 static void protect(struct interp *v, uint64_t page)
 {
     x86_tlb_protect_phys(&v->cpu, gpa(page));
@@ -161,8 +158,21 @@ static void protect(struct interp *v, uint64_t page)
         v->observer->protect(v, page);
 }
 
-/* Makes `page` code of this vCPU. False when it cannot be tracked, or when
- * another vCPU wrote to it meanwhile. */
+static struct code_page *page_new(struct interp *v, uint64_t page)
+{
+    struct code_page *p = v->free_pages;
+
+    if (p)
+        v->free_pages = p->next;
+    else
+        p = malloc(sizeof *p + v->vm->vm.config.cpus * sizeof p->ticket[0]);
+    if (p)
+        *p = (struct code_page){.page = page};
+    return p;
+}
+
+/* Makes `page` code of this vCPU and asks the others to drop their write
+ * translations of it. False when it cannot be tracked. */
 static bool page_prepare(struct interp *v, uint64_t page)
 {
     struct code_page **slot = page_slot(v, page), *p;
@@ -171,25 +181,39 @@ static bool page_prepare(struct interp *v, uint64_t page)
         return true;
     if (page >> PAGE_SHIFT >= v->vm->code_pages)
         return false;
-    p = v->free_pages;
-    if (p)
-        v->free_pages = p->next;
-    else
-        p = malloc(sizeof *p);
+    p = page_new(v, page);
     if (!p)
         return false;
-    *p = (struct code_page){.page = page};
     *slot = p;
     atomic_fetch_add(&v->vm->code_users[page >> PAGE_SHIFT], 1);
     protect(v, page);
-    interp_broadcast(v->vm, v, page, 0);
-    wait_for_others(v);
-    return page_tracked(v, page);
+    for (unsigned i = 0; i < v->vm->vm.config.cpus; i++) {
+        struct interp *o = atomic_load(&v->vm->vcpu[i]);
+
+        p->ticket[i] = o && o != v ? post(o, page, 0) : 0;
+    }
+    return true;
+}
+
+/* Have they? Until then one may store to the page unseen. A vCPU that is not
+ * running reads its inbox before it does anything else. */
+static bool page_settled(struct interp *v, uint64_t page)
+{
+    struct code_page *p = *page_slot(v, page);
+
+    for (unsigned i = 0; !p->settled && i < v->vm->vm.config.cpus; i++) {
+        struct interp *o = atomic_load(&v->vm->vcpu[i]);
+
+        if (o && o != v && atomic_load(&o->running) &&
+            atomic_load(&o->inbox.seen) < p->ticket[i])
+            return false;
+    }
+    return p->settled = true;
 }
 
 bool interp_code_hold(struct interp *v, uint64_t page)
 {
-    if (!page_prepare(v, page))
+    if (!page_prepare(v, page) || !page_settled(v, page))
         return false;
     (*page_slot(v, page))->held = true;
     return true;
@@ -338,20 +362,6 @@ void interp_cache_flush(struct interp *v)
 
 /* ---- messages between vCPUs -------------------------------------------- */
 
-static void post(struct interp *v, uint64_t start, uint64_t size)
-{
-    struct inbox *in = &v->inbox;
-
-    pthread_mutex_lock(&in->lock);
-    if (in->n < INTERP_INBOX)
-        in->item[in->n++] = (struct inbox_item){start, size};
-    else
-        in->overflow = true;
-    in->posted++;
-    pthread_mutex_unlock(&in->lock);
-    interp_attend(v);
-}
-
 void interp_broadcast(struct interp_vm *vm, const struct interp *from, uint64_t start,
                       uint64_t size)
 {
@@ -399,23 +409,24 @@ void interp_inbox_read(struct interp *v)
     struct inbox *in = &v->inbox;
     struct inbox_item item[INTERP_INBOX];
     unsigned n;
-    bool overflow;
+    bool lost_writes, lost_protects;
     uint64_t posted;
 
     pthread_mutex_lock(&in->lock);
     n = in->n;
     memcpy(item, in->item, n * sizeof item[0]);
-    overflow = in->overflow;
+    lost_writes = in->lost_writes;
+    lost_protects = in->lost_protects;
     posted = in->posted;
     in->n = 0;
-    in->overflow = false;
+    in->lost_writes = in->lost_protects = false;
     pthread_mutex_unlock(&in->lock);
     for (unsigned i = 0; i < n; i++)
         act_upon(v, &item[i]);
-    if (overflow) {
+    if (lost_protects)
         protect_all(v);
+    if (lost_writes)
         interp_cache_flush(v);
-    }
     atomic_store(&in->seen, posted);
 }
 
@@ -454,27 +465,57 @@ static bool within_limit(const struct interp *v, const struct block *b)
            v->cpu.s.rip + b->bytes - 1 <= v->cpu.s.seg[X86_CS].limit;
 }
 
+/* Is it still what memory holds? Blocks of two pages are verified from birth. */
+static bool same_bytes(const struct block *b, const uint8_t *host)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        const struct x86_insn *insn = b->op[i].insn;
+
+        if (memcmp(host + b->op[i].off, insn->bytes, insn->length) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Decodes the block at s.rip. A second page shows only in decoding, so then it
  * is done again with both pages under watch. */
 static struct block *make(struct interp *v, const struct fetch *f)
 {
     uint64_t page = f->phys & PAGE_MASK;
     struct block *b;
+    bool settled;
 
     reserve(v);
     if (!f->host || !page_prepare(v, page))
         return interp_build(v, f, 1, true);
+    settled = page_settled(v, page);
     b = interp_build(v, f, INTERP_BLOCK_MAX, false);
     if (b->phys2 != INTERP_NO_PAGE) {
-        if (!page_prepare(v, b->phys2) || !page_tracked(v, page))
+        if (!page_prepare(v, b->phys2) || !settled || !page_settled(v, b->phys2))
             return interp_build(v, f, 1, true);
         b = interp_build(v, f, 1, false);
     }
     if (b != v->scratch) {
+        b->verified = settled;
         insert(v, b);
         COUNT(&v->vcpu.counters, blocks_made);
     }
     return b;
+}
+
+/* While a page is not settled, what was decoded from it is compared with it
+ * each time before it is executed, and once more afterwards. */
+static struct block *verify(struct interp *v, struct block *b, const struct fetch *f)
+{
+    bool settled = page_settled(v, f->phys & PAGE_MASK);
+
+    if (same_bytes(b, f->host)) {
+        b->verified = settled;
+        return b;
+    }
+    drop(v, b);
+    interp_key_update(v, true);
+    return make(v, f);
 }
 
 struct block *interp_find(struct interp *v)
@@ -497,12 +538,12 @@ struct block *interp_find(struct interp *v)
         interp_key_update(v, true);
         b = NULL;
     }
-    if (!b)
-        b = make(v, &f);
+    b = !b ? make(v, &f) : b->verified ? b : verify(v, b, &f);
     if (b == v->scratch)
         return b;
     if (!within_limit(v, b))
         return interp_build(v, &f, 1, true);
-    *interp_jump_at(v, rip) = (struct jump){rip, v->key, b};
+    if (b->verified)
+        *interp_jump_at(v, rip) = (struct jump){rip, v->key, b};
     return b;
 }

@@ -19,6 +19,10 @@
 #include "x86/cpuid_features.h"
 #include "x86/hostinsn.h"
 
+/* What bench/interp-mips gives on a 2.6 GHz Zen, rounded down. What a KVM is
+ * compared with (ENGINE_SOFTWARE_INSN_PER_US) is lower on purpose. */
+enum { INSN_PER_US = 300 };
+
 /* struct op refers to registers by 16-bit offsets. */
 _Static_assert(offsetof(struct interp, cpu.s.seg[X86_SEG_COUNT]) < UINT16_MAX,
                "register state out of reach");
@@ -107,11 +111,10 @@ static void interp_probe(struct engine_probe *out)
 {
     out->status = ENGINE_GOOD;
     out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG;
-    out->insn_per_us = ENGINE_SOFTWARE_INSN_PER_US;
+    out->insn_per_us = INSN_PER_US;
     out->exit_us = 0.2;
     snprintf(out->reason, sizeof out->reason,
-             "software interpreter, about %d million instructions per second",
-             ENGINE_SOFTWARE_INSN_PER_US);
+             "software interpreter, some %d million instructions per second", INSN_PER_US);
 }
 
 void interp_vm_destroy(struct engine_vm *vm)

@@ -64,7 +64,7 @@ enum {
     INTERP_JUMP_BITS = 12,
     INTERP_HASH_BITS = 15,
     INTERP_PAGE_HASH_BITS = 10,
-    INTERP_INBOX = 32,
+    INTERP_INBOX = 64,
     INTERP_MODE_MASK = 15,             /* of `key`: what decoding depends on */
     INTERP_CACHE_BYTES = 32 << 20,     /* address space; touched as it fills */
 };
@@ -96,6 +96,7 @@ struct block {
     uint16_t n, bytes;
     uint8_t mode;                      /* low bits of the key that decoding depends on */
     bool dropped;
+    bool verified;                     /* true until dropped; else compare before use */
     struct link link[2];               /* fall through, taken */
     struct op op[];                    /* n, and one that goes on to the next block */
 };
@@ -108,7 +109,7 @@ struct inbox {
     pthread_mutex_t lock;
     struct inbox_item item[INTERP_INBOX];
     unsigned n;
-    bool overflow;                     /* forget everything */
+    bool lost_writes, lost_protects;   /* there was no room: act upon everything */
     uint64_t posted;                   /* messages so far */
     _Atomic uint64_t seen;             /* of those, acted upon */
 };
@@ -119,6 +120,8 @@ struct code_page {
     bool held;                         /* the observer has code of it too */
     uint64_t page;
     uint64_t granules;                 /* bit per 64 bytes that may hold code */
+    bool settled;                      /* no other vCPU can store to it unseen */
+    uint64_t ticket[];                 /* per vCPU: its inbox.seen by then */
 };
 
 struct jump { uint64_t rip, key; struct block *b; };
@@ -230,7 +233,7 @@ struct block *interp_find(struct interp *v);
 struct block *interp_block_alloc(struct interp *v, unsigned n);
 /* [start, start+size) was written: drops blocks that overlap it. */
 void interp_code_written(struct interp *v, uint64_t start, uint64_t size);
-/* The observer is going to keep code of this page. False: it must not. */
+/* The observer is going to keep code of this page. False: not now, perhaps later. */
 bool interp_code_hold(struct interp *v, uint64_t page);
 bool interp_is_code(const struct interp_vm *vm, uint64_t phys);
 /* Tells all vCPUs but `from` (may be NULL), any thread. */

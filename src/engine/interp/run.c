@@ -151,7 +151,7 @@ static void run_blocks(struct interp *v)
     struct block *b = interp_find(v);
     const struct op *op;
 
-    if (v->patch && b != v->scratch)
+    if (v->patch && b != v->scratch && b->verified)
         *v->patch = (struct link){v->cpu.s.rip, v->key, b};
     v->patch = NULL;
     if (unlikely(b->n > v->fuel))
