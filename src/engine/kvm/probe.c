@@ -8,9 +8,9 @@
  * register and leaves through a port; first with a count of one, which gives
  * the cost of an exit, then with growing counts until the loop is what takes
  * the time. A repeating timer signal ends a loop that takes too long: then the
- * count left in the register says how far it came. Time is the thread's own
- * processor time, so that a busy host is not mistaken for a slow KVM, and a poor
- * result has to be seen more than once.
+ * count left in the register says how far it came. A poor result has to be seen
+ * more than once, so that a busy host is not mistaken for a slow KVM. (Processor
+ * time would be the better clock, but some hosts count it in ticks.)
  *
  * The guest is 16-bit code at privilege level 0, which is exactly what such
  * KVMs are bad at. Everything here is private to one call.
@@ -52,11 +52,11 @@ struct calibration {
     bool timer_made;
 };
 
-static uint64_t cpu_time_ns(void)
+static uint64_t now_ns(void)
 {
     struct timespec ts;
 
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
@@ -143,8 +143,8 @@ static void calibration_fini(struct calibration *c)
         close(c->kvm_fd);
 }
 
-/* Runs the loop `count` times; *done is how many it managed, *ns the processor
- * time it took. -errno when KVM fails. */
+/* Runs the loop `count` times; *done is how many it managed, *ns how long it
+ * took. -errno when KVM fails. */
 static int loop_run(struct calibration *c, uint32_t count, uint32_t *done, uint64_t *ns)
 {
     struct kvm_regs regs = {.rip = CODE_ADDRESS, .rflags = X86_FLAG_1, .rcx = count};
@@ -155,9 +155,9 @@ static int loop_run(struct calibration *c, uint32_t count, uint32_t *done, uint6
 
     if (ioctl(c->vcpu_fd, KVM_SET_REGS, &regs) < 0 || timer_settime(c->timer, 0, &watchdog, NULL))
         return -errno;
-    uint64_t start = cpu_time_ns();
+    uint64_t start = now_ns();
     int result = ioctl(c->vcpu_fd, KVM_RUN, 0) < 0 ? -errno : 0;
-    *ns = cpu_time_ns() - start;
+    *ns = now_ns() - start;
     timer_settime(c->timer, 0, &off, NULL);
     *done = count;
     if (result == -EINTR) {
@@ -203,7 +203,8 @@ static int measure(struct calibration *c, struct engine_probe *out)
             count *= COUNT_GROWTH;
             continue;
         }
-        double rate = 2.0 * done / ((double)loop_ns / 1000);
+        /* Not even once: then it is at work on the first. */
+        double rate = 2.0 * (done ? done : 1) / ((double)loop_ns / 1000);
         if (rate > out->insn_per_us)
             out->insn_per_us = rate;
         tries = rate >= ENGINE_SOFTWARE_INSN_PER_US ? 0 : tries - 1;
