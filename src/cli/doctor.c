@@ -146,7 +146,7 @@ static int in_child(int (*fn)(void))
 static void find_engines(struct doctor *d)
 {
     const struct engine_ops *const *all = engine_all();
-    const struct engine_ops *chosen = engine_auto(d->auto_why, sizeof(d->auto_why));
+    const struct engine_ops *chosen = engine_auto(d->auto_why, sizeof(d->auto_why), NULL);
 
     d->auto_engine = chosen ? chosen->name : NULL;
     for (; all[d->engines] && d->engines < ENGINES_MAX; d->engines++) {

@@ -164,8 +164,15 @@ extern const struct engine_ops engine_kvm, engine_dbt, engine_interp;
 /* engines.c: the table, and the choice `auto` makes. */
 const struct engine_ops *const *engine_all(void);            /* NULL-terminated */
 const struct engine_ops *engine_find(const char *name);
-/* Best usable engine; `why` (may be NULL) gets one line saying why. */
-const struct engine_ops *engine_auto(char *why, size_t why_size);
+/* The first engine better than the chosen one that auto did not take; NULL: there
+ * was none. */
+struct engine_refusal {
+    const struct engine_ops *engine;
+    struct engine_probe probe;
+};
+/* Best usable engine; `why` and `refused` (may be NULL) get one line saying why,
+ * and what would have been better. */
+const struct engine_ops *engine_auto(char *why, size_t why_size, struct engine_refusal *refused);
 
 static inline void engine_vcpu_request(struct engine_vcpu *v, uint32_t bits)
 {

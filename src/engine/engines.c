@@ -27,29 +27,30 @@ const struct engine_ops *engine_find(const char *name)
     return NULL;
 }
 
-const struct engine_ops *engine_auto(char *why, size_t why_size)
+const struct engine_ops *engine_auto(char *why, size_t why_size, struct engine_refusal *refused)
 {
-    struct engine_probe probe, refused = {0};
-    const struct engine_ops *refused_engine = NULL;
     const struct engine_ops *chosen = NULL;
+    struct engine_refusal none = {0}, *r = refused ? refused : &none;
+    struct engine_probe probe;
 
+    *r = none;
     for (unsigned i = 0; engines[i] && !chosen; i++) {
         memset(&probe, 0, sizeof(probe));
         engines[i]->probe(&probe);
         if (probe.status == ENGINE_GOOD) {
             chosen = engines[i];
-        } else if (!refused_engine) {
-            refused_engine = engines[i];
-            refused = probe;
+        } else if (!r->engine) {
+            r->engine = engines[i];
+            r->probe = probe;
         }
     }
     if (!why)
         return chosen;
     if (!chosen)
         snprintf(why, why_size, "no engine works on this host");
-    else if (refused_engine)
-        snprintf(why, why_size, "%s, because %s: %s", chosen->name, refused_engine->name,
-                 refused.reason);
+    else if (r->engine)
+        snprintf(why, why_size, "%s, because %s: %s", chosen->name, r->engine->name,
+                 r->probe.reason);
     else
         snprintf(why, why_size, "%s: %s", chosen->name, probe.reason);
     return chosen;

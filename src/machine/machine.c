@@ -43,13 +43,28 @@ static int check_config(const struct machine_config *cfg, struct error **err)
     return rc;
 }
 
-static int choose_engine(struct machine *m, struct error **err)
+/* Slowness nobody asked for gets a line; that there is no better engine on this
+ * host does not. */
+static void tell_refusal(struct machine *m, const struct engine_refusal *refused)
+{
+    const char *name = refused->engine ? refused->engine->name : NULL;
+
+    if (name && refused->probe.status == ENGINE_SLOW)
+        log_info(m->log, "%s executes guests in software here (%.1f million instructions per "
+                 "second): using %s; --engine %s insists", name, refused->probe.insn_per_us,
+                 m->engine->name, name);
+    else if (name && refused->probe.status == ENGINE_FORBIDDEN)
+        log_info(m->log, "using %s, because %s: %s", m->engine->name, name,
+                 refused->probe.reason);
+}
+
+static int choose_engine(struct machine *m, struct engine_refusal *refused, struct error **err)
 {
     const char *name = m->config.engine;
     char why[256] = "";
 
     if (!name || strcmp(name, "auto") == 0) {
-        m->engine = engine_auto(why, sizeof why);
+        m->engine = engine_auto(why, sizeof why, refused);
         if (!m->engine)
             return error_set(err, ENODEV, "no engine: %s", why);
         log_trace(m->log, ENGINE, "%s", why);
@@ -105,6 +120,7 @@ static int make_engine(struct machine *m, struct error **err)
 
 int machine_new(const struct machine_config *cfg, struct machine **out, struct error **err)
 {
+    struct engine_refusal refused = {0};
     struct machine *m;
     int rc = check_config(cfg, err);
 
@@ -124,7 +140,7 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
     if (!m->ops)
         rc = error_set(err, EINVAL, "there is no machine '%s'", cfg->machine);
     if (!rc)
-        rc = choose_engine(m, err);
+        rc = choose_engine(m, &refused, err);
     if (!rc)
         rc = make_parts(m, err);
     if (!rc)
@@ -137,6 +153,7 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
         machine_free(m);
         return rc;
     }
+    tell_refusal(m, &refused);
     *out = m;
     return 0;
 }

@@ -110,6 +110,17 @@ def shell():
     g.end(0)
 
 
+def piped():
+    """What is there before the guest has a driver reaches its shell whole."""
+    g = Guest("quiet")
+    for i in range(20):
+        g.type(f"echo line-{i}-$((6 * 7))")
+    g.type("poweroff -f")
+    g.end(0)
+    for i in range(20):
+        g.expect(f"line-{i}-42" in g.text.decode(errors="replace"), f"line {i} was lost")
+
+
 def reboot():
     g = Guest("quiet reboot")
     g.read_until(UP, 2)
@@ -211,8 +222,8 @@ def elf64():
     boot_elf(image)
 
 
-CASES = {f.__name__: f for f in (demo, shell, reboot, no_reboot, panic, idle, smp, high_memory,
-                                 small_memory, pvh, elf64)}
+CASES = {f.__name__: f for f in (demo, shell, piped, reboot, no_reboot, panic, idle, smp,
+                                 high_memory, small_memory, pvh, elf64)}
 
 
 def skip(why):

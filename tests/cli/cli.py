@@ -161,7 +161,7 @@ class Kernels(CliTest):
         make, refused = self.files.make, self.refused
         refused(CANNOT_START, "empty", args=self.kernel(make("empty", b"")))
         refused(CANNOT_START, "not a kernel", args=self.kernel(make("text", b"hello\n" * 1000)))
-        refused(CANNOT_START, "kernel", args=self.kernel(RING3))
+        refused(CANNOT_START, "program for user space", args=self.kernel(RING3))
         refused(CANNOT_START, "kernel", args=self.kernel(make("elf", b"\x7fELF" * 200)))
         for n in (1, 100, 511, 4096):
             refused(CANNOT_START, "not a kernel", args=self.kernel(make("zero", bytes(n))))
@@ -218,6 +218,25 @@ class Host(CliTest):
         except PermissionError:
             self.skipTest("nobody cannot reach the program under test")
         self.one_line(result, CANNOT_START, "/dev/kvm")
+
+    def test_auto_says_what_it_passes_over(self):
+        result = ring3("run", "--kernel", self.hello)
+        self.assertEqual((result.returncode, result.stdout), (OK, b"hello\n"))
+        auto = ring3("doctor").stdout.decode()
+        slow = re.search(r"(?m)^  kvm +slow", auto)
+        forbidden = re.search(r"(?m)^  kvm +forbidden", auto)
+        if slow:
+            self.one_line(result, OK, "kvm executes guests in software here", "using interp",
+                          "--engine kvm insists")
+        elif forbidden:
+            self.one_line(result, OK, "using interp, because kvm", "/dev/kvm")
+        else:
+            self.assertEqual(result.stderr, b"")
+        # A guest that does not start has one line of its own.
+        self.refused(CANNOT_START, "cannot open kernel",
+                     args=["run", "--kernel", self.files.path("missing")])
+        log = self.files.path("auto.txt")
+        self.assertEqual(ring3("run", "--kernel", self.hello, "--log", log).stderr, b"")
 
     def test_output_files(self):
         for option in ("--serial", "--debugcon", "--log"):
