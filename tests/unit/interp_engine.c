@@ -377,6 +377,33 @@ static void trap_flag_steps(void **state)
     assert_true(g->s.dr6 & 1 << 14);
 }
 
+/* ---- time -------------------------------------------------------------- */
+
+GUEST(deadline, "mov $0x6e0, %ecx\n xor %edx, %edx\n mov $1000500, %eax\n wrmsr\n hlt\n"
+                " xor %eax, %eax\n wrmsr\n hlt\n mov $1, %eax\n wrmsr\n hlt\n rdtsc\n hlt\n");
+
+/* The platform counts in clock ticks; the offset to the guest's TSC is ours. */
+static void tsc_deadline_is_converted(void **state)
+{
+    START(deadline);
+    g->s.tsc = 1000000;
+    assert_int_equal(guest_run(g, 0), ENGINE_HALTED);
+    assert_int_equal(g->io_value, 500);
+    g->s.ev.mp_state = X86_MP_RUNNABLE;
+    guest_run(g, 0);
+    assert_int_equal(g->io_value, 0);
+    g->s.ev.mp_state = X86_MP_RUNNABLE;
+    guest_run(g, 0);
+    assert_int_equal(g->io_value, 1);              /* long past, but armed */
+    clock_advance(g->clock, 1000);
+    g->s.ev.mp_state = X86_MP_RUNNABLE;
+    engine_interp.set_state(g->vcpu, &g->s);
+    clock_advance(g->clock, 77);
+    engine_interp.run(g->vcpu, 0);
+    engine_interp.get_state(g->vcpu, &g->s);
+    assert_int_equal(g->s.gpr[X86_RAX], 1000077);          /* a manual clock ticks in ns */
+}
+
 /* ---- dirty log --------------------------------------------------------- */
 
 GUEST(store_loop, "mov $0x20000, %edi\n 1: incl (%rdi)\n jmp 1b\n");
@@ -489,6 +516,7 @@ int main(void)
         TEST(faulting_push_moves_nothing),
         TEST(exceptions_arrive),
         TEST(trap_flag_steps),
+        TEST(tsc_deadline_is_converted),
         TEST(dirty_log_sees_every_round),
         TEST(protected_mode_runs),
         TEST(real_mode_runs),
