@@ -85,12 +85,6 @@ static uint64_t execute_hits(const struct x86_cpu *cpu)
 
 /* ---- around each instruction --------------------------------------------------- */
 
-bool x86_step_watch(const struct x86_cpu *cpu)
-{
-    return (cpu->s.rflags & (X86_FLAG_TF | X86_FLAG_RF)) | (cpu->s.dr7 & DR7_ENABLES) |
-           cpu->debug_due | cpu->s.ev.shadow_sti | cpu->s.ev.shadow_mov_ss;
-}
-
 static void trap_raise_due(struct x86_cpu *cpu)
 {
     uint64_t bits = cpu->debug_due & ~X86_DEBUG_NO_STEP;

@@ -53,7 +53,11 @@ bool x86_nmi_possible(const struct x86_cpu *cpu);
  * boundary, and raises instruction breakpoints and traps left from before.
  * x86_step_done raises single-step and data-breakpoint traps; it is not called
  * for an instruction that unwound. Both may unwind. */
-bool x86_step_watch(const struct x86_cpu *cpu);
+static inline bool x86_step_watch(const struct x86_cpu *cpu)
+{
+    return (cpu->s.rflags & (X86_FLAG_TF | X86_FLAG_RF)) | (cpu->s.dr7 & 0xff) |
+           cpu->debug_due | cpu->s.ev.shadow_sti | cpu->s.ev.shadow_mov_ss;
+}
 void x86_step_begin(struct x86_cpu *cpu);
 void x86_step_done(struct x86_cpu *cpu, uint64_t flags_before);
 /* Records data-breakpoint hits of an access; called by mmu.c slow paths, which

@@ -201,7 +201,7 @@ void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt
     const uint8_t *body = c->write + (to->body - c->exec);
     int32_t rel = (int32_t)(body - (site->jump + 4));
 
-    memcpy(site->jump, &rel, 4);
+    __builtin_memcpy(site->jump, &rel, 4);      /* in place: vector state may be live */
 }
 
 /* Whoever gets here leaves for the dispatcher, with the target in r11. Chained

@@ -15,6 +15,12 @@
 #include "base/bug.h"
 #include "engine/dbt/translate.h"
 
+/* Like x86_canonical(), which may use vector registers. */
+static bool canonical(uint64_t a)
+{
+    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
+
 /* ---- what can be translated ------------------------------------------------ */
 
 /* 64-bit code, and 32-bit code with flat segments. */
@@ -147,7 +153,7 @@ static const uint8_t *fetch(struct dbt_vcpu *d, uint64_t *phys)
         return host;
     }
     dbt_fpu_park(d);
-    if (cpu->mode.code_bits == 64 && !x86_canonical(cpu, rip))
+    if (cpu->mode.code_bits == 64 && !canonical(rip))
         x86_gp0(cpu);
     *phys = x86_fetch_page(cpu, gva(rip), &host).v | (rip & PAGE_OFFSET_MASK);
     return host ? host + (rip & PAGE_OFFSET_MASK) : NULL;
@@ -352,7 +358,7 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
 
     cpu->s.rip = b->rip + b->insn[site->insn].guest_offset;
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
-        (cpu->mode.code_bits == 64 && !x86_canonical(cpu, address)))
+        (cpu->mode.code_bits == 64 && !canonical(address)))
         return exit_interp(d, b, site->insn);
     if (needs_care(d, &b->insn[site->insn], site, address)) {
         bool write = site->write;           /* the block may be gone afterwards */
@@ -450,8 +456,7 @@ static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
 {
     d->left -= from->block->insns - from->insn;
     d->interp.cpu.s.rip = f->target;
-    if (unlikely(d->interp.cpu.mode.code_bits == 64 &&
-                 !x86_canonical(&d->interp.cpu, f->target)))
+    if (unlikely(d->interp.cpu.mode.code_bits == 64 && !canonical(f->target)))
         return undo_jump(d, f);
     return quiet(d) && f->go ? LOOK_UP : BOUNDARY;
 }
