@@ -4,7 +4,7 @@
 #   make run      build, make a small Linux guest, boot it on the serial console
 #   make test     build and run everything that CI runs (tools/run-tests --help)
 #   make check    the fast tests only (under a minute, no privileges, no guest)
-#   make bench    measurements beside QEMU TCG where it is installed
+#   make bench    measurements beside QEMU TCG where it is installed (BENCH_ARGS='--rounds 1')
 #   make install  DESTDIR= and prefix= as usual
 #   make clean    removes build directories (the downloaded guest stays in .cache)
 
@@ -13,17 +13,25 @@ prefix ?= /usr/local
 RING3   = $(BUILD)/src/cli/ring3
 GUEST   = .cache/guest
 
+SHELL       = /bin/bash
+.SHELLFLAGS = -o pipefail -c
+
 export BUILD
 
 .PHONY: all run test check bench install clean distclean setup
 
+# Even --quiet, Ninja says that it had nothing to do, and prints all of Meson's
+# output when it runs that again.
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) $(if $(V),-v,--quiet)
+	@ninja -C $(BUILD) $(if $(V),-v,--quiet build.ninja) >$(BUILD)/ninja.log 2>&1 || \
+	    { cat $(BUILD)/ninja.log; exit 1; }
+	@ninja -C $(BUILD) $(if $(V),-v,--quiet) | sed -u '/^ninja: no work to do/d'
 
 setup:
 	@tools/setup build
 
 $(BUILD)/build.ninja: | setup
+	@echo "make: configuring and building ring3 in $(BUILD)/"
 	@meson setup $(BUILD) --prefix=$(prefix) >$(BUILD).setup.log 2>&1 || \
 	    { cat $(BUILD).setup.log; exit 1; }; mv $(BUILD).setup.log $(BUILD)/setup.log
 
@@ -31,10 +39,11 @@ $(GUEST)/initrd.cpio.gz: tools/fetch-guest guest/linux/init
 	@tools/setup build guest
 	@tools/fetch-guest
 
+# loglevel: a PC without PCI is an error to this kernel, and we have none.
 run: all $(GUEST)/initrd.cpio.gz
 	@if [ -t 0 ]; then mode= ; else mode=demo; fi; \
 	exec $(RING3) run --kernel $(GUEST)/vmlinuz --initrd $(GUEST)/initrd.cpio.gz \
-	    --append "console=ttyS0 quiet pci=off $$mode" --memory 512M $(RUN_ARGS)
+	    --append "console=ttyS0 quiet loglevel=3 $$mode" --memory 512M $(RUN_ARGS)
 
 test: all $(GUEST)/initrd.cpio.gz
 	@tools/setup build guest test
@@ -45,11 +54,13 @@ check: all
 
 bench: all $(GUEST)/initrd.cpio.gz
 	@tools/setup build guest bench
-	@bench/run
+	@bench/run $(BENCH_ARGS)
 
-install: all
-	@meson configure $(BUILD) -Dprefix=$(prefix)
-	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+# The prefix first: what is installed where is settled when Meson runs again.
+install: $(BUILD)/build.ninja
+	@meson configure $(BUILD) -Dprefix=$(abspath $(prefix))
+	@$(MAKE) --no-print-directory all
+	@DESTDIR=$(abspath $(DESTDIR)) meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-clang
