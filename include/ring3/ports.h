@@ -14,7 +14,7 @@
  * says that there is one (the Bochs "port E9 hack"). */
 #define RING3_PORT_DEBUGCON   0xe9
 
-/* Power-on self test code: kept and shown by `info post`, nothing else. */
+/* Power-on self test code: remembered and traced, nothing else. */
 #define RING3_PORT_POST       0x80
 
 /* pvpanic: reading gives the supported events, writing one reports it. */
