@@ -219,6 +219,24 @@ class Host(CliTest):
             self.skipTest("nobody cannot reach the program under test")
         self.one_line(result, CANNOT_START, "/dev/kvm")
 
+    def without_kvm(self, *args):
+        script = 'mount -t tmpfs none /dev && exec "$@"'
+        return subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", RING3, *args],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+
+    def test_no_kvm(self):
+        probe = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
+                               stdin=subprocess.DEVNULL, capture_output=True)
+        if probe.returncode:
+            self.skipTest("cannot hide /dev/kvm: " + probe.stderr.decode().strip())
+        result = self.without_kvm("run", "--kernel", self.hello)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (OK, b"hello\n", b""))
+        result = self.without_kvm("run", "--engine", "kvm", "--kernel", self.hello)
+        self.one_line(result, CANNOT_START, "cannot open /dev/kvm: No such file")
+        result = self.without_kvm("doctor")
+        self.assertRegex(result.stdout.decode(), r"(?m)^  kvm +absent +cannot open /dev/kvm")
+        self.assertEqual(result.returncode, OK)
+
     def test_auto_says_what_it_passes_over(self):
         result = ring3("run", "--kernel", self.hello)
         self.assertEqual((result.returncode, result.stdout), (OK, b"hello\n"))
