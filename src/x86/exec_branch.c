@@ -18,17 +18,17 @@ static uint64_t check_target(struct x86_cpu *cpu, uint64_t target, unsigned oper
     return target;
 }
 
-static uint64_t relative_target(struct x86_cpu *cpu, const struct x86_insn *insn)
+/* Where a branch wants to go, not yet checked. */
+static uint64_t wanted(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    return check_target(cpu, cpu->s.rip + insn->length + (uint64_t)insn->imm[0],
-                        insn->operand_bits);
+    if (insn->op[0].kind == X86_OPND_IMM)
+        return cpu->s.rip + insn->length + (uint64_t)insn->imm[0];
+    return x86_operand_read(cpu, insn, 0);
 }
 
 static uint64_t target(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    if (insn->op[0].kind == X86_OPND_IMM)
-        return relative_target(cpu, insn);
-    return check_target(cpu, x86_operand_read(cpu, insn, 0), insn->operand_bits);
+    return check_target(cpu, wanted(cpu, insn), insn->operand_bits);
 }
 
 void x86_exec_JMP(struct x86_cpu *cpu, const struct x86_insn *insn)
@@ -36,10 +36,22 @@ void x86_exec_JMP(struct x86_cpu *cpu, const struct x86_insn *insn)
     cpu->s.rip = target(cpu, insn);
 }
 
+/* A stack that cannot be written counts before a target that is none, as on
+ * AMD's processors. */
+static void probe_push(struct x86_cpu *cpu, unsigned size)
+{
+    unsigned stack = cpu->mode.stack_bits / 8;
+    uint64_t sp = (cpu->s.gpr[X86_RSP] - size) & x86_size_mask(stack);
+
+    x86_probe(cpu, x86_linear(cpu, X86_SS, sp, size, X86_WRITE), size, X86_WRITE);
+}
+
 void x86_exec_CALL(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    uint64_t to = target(cpu, insn);
+    uint64_t to = wanted(cpu, insn);
 
+    probe_push(cpu, insn->operand_bits / 8);
+    to = check_target(cpu, to, insn->operand_bits);
     x86_push(cpu, insn->operand_bits / 8, cpu->s.rip + insn->length);
     cpu->s.rip = to;
 }
@@ -59,7 +71,7 @@ void x86_exec_RET(struct x86_cpu *cpu, const struct x86_insn *insn)
 static void branch_if(struct x86_cpu *cpu, const struct x86_insn *insn, bool taken)
 {
     if (taken)
-        cpu->s.rip = relative_target(cpu, insn);
+        cpu->s.rip = target(cpu, insn);
     else
         x86_next(cpu, insn);
 }

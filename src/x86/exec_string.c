@@ -240,8 +240,9 @@ void x86_exec_LODSB(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 /* ---- CMPS, SCAS --------------------------------------------------------
  *
- * When both operands of CMPS fault, the fault is the one at ES:rDI, as on AMD's
- * processors; the architecture does not say. */
+ * When both operands of CMPS fault, the fault is the one at ES:rDI, but the
+ * other of REPE CMPSB: so it is on AMD's processors, and the architecture does
+ * not say. */
 
 /* Sets the flags of the last comparison; true when REPE/REPNE ends on it. */
 static bool compared(struct run *r, uint64_t a, uint64_t b)
@@ -270,16 +271,19 @@ static uint64_t compare_run(const struct run *r, const uint8_t *a, unsigned step
 void x86_exec_CMPSB(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     struct run r;
-    bool stop = false;
+    bool stop = false, source_first;
 
     if (!start(&r, cpu, insn)) {
         x86_next(cpu, insn);
         return;
     }
+    source_first = r.size == 1 && insn->rep;
     while (r.left && !stop) {
         uint64_t n = run_length(&r, true, true);
         const uint8_t *a = NULL, *b = NULL;
 
+        if (source_first)
+            x86_probe(cpu, source(&r, r.size), r.size, X86_READ);
         if (n) {
             b = x86_host_ptr(cpu, destination(&r, r.size, X86_READ), (unsigned)n * r.size,
                              X86_READ);
