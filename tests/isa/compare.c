@@ -86,16 +86,6 @@ static void visit_fpu(const struct x86_fpu *a, const struct x86_fpu *b, visit_fn
     }
 }
 
-/* When both operands of CMPS fault, which comes first depends on element size
- * and prefix (seen on Zen: REPE CMPSB reads rSI first, the others rDI). */
-static bool cr2_is_free(const struct isa_case *c, const struct isa_result *r)
-{
-    int i = insn_at_end(c, r);
-    const struct isa_insn *n = &c->insn[i < 0 ? 0 : i];
-
-    return i >= 0 && (c->code[n->at + n->length - 1] & 0xfe) == 0xa6;
-}
-
 static bool has_error(unsigned vector)
 {
     return vector == X86_DF || (vector >= X86_TS && vector <= X86_PF) || vector == X86_AC;
@@ -116,7 +106,7 @@ static void visit_all(const struct isa_case *c, const struct isa_compare_options
         eb |= ea & 1;
     if (has_error(a->vector))
         visit(fn, op, "error", 0, &ea, &eb, 4);
-    if (a->vector == X86_PF && !cr2_is_free(c, a))
+    if (a->vector == X86_PF)
         visit(fn, op, "cr2", 0, &a->cr2, &b->cr2, 8);
     visit(fn, op, "rip", 0, &a->out.rip, &b->out.rip, 8);
     visit(fn, op, "rflags", 0, &fa, &fb, 8);

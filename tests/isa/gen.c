@@ -9,8 +9,8 @@
  * a region, a small count for REP, a target for an indirect jump.
  *
  * Left out: what depends on time, machine or privilege (RDTSC, CPUID, ports,
- * system registers), segment registers, FS (libc's), backward branches, and
- * FXSAVE and XSAVE, which show MXCSR_MASK and XCR0: the models' are not the
+ * system registers), loading segment registers, FS (libc's), backward branches, and
+ * LDMXCSR, FXSAVE and XSAVE: MXCSR_MASK and XCR0 of the models are not the
  * processor's.
  */
 #include "isa.h"
@@ -356,8 +356,7 @@ static void shape(struct gen *g, uint8_t b[X86_INSN_MAX_BYTES])
 static bool system_allowed(unsigned mnemonic)
 {
     switch (mnemonic) {
-    case ZYDIS_MNEMONIC_LDMXCSR: case ZYDIS_MNEMONIC_STMXCSR:
-    case ZYDIS_MNEMONIC_VLDMXCSR: case ZYDIS_MNEMONIC_VSTMXCSR:
+    case ZYDIS_MNEMONIC_STMXCSR: case ZYDIS_MNEMONIC_VSTMXCSR:
     case ZYDIS_MNEMONIC_PUSHF: case ZYDIS_MNEMONIC_PUSHFD: case ZYDIS_MNEMONIC_PUSHFQ:
     case ZYDIS_MNEMONIC_POPF: case ZYDIS_MNEMONIC_POPFD: case ZYDIS_MNEMONIC_POPFQ:
     case ZYDIS_MNEMONIC_INTO:
@@ -367,13 +366,16 @@ static bool system_allowed(unsigned mnemonic)
     }
 }
 
-static bool has_segment_operand(const struct x86_insn *insn)
+/* Segment registers may be looked at, not loaded. */
+static bool loads_segment(const struct x86_insn *insn)
 {
-    for (unsigned i = 0; i < insn->operands; i++) {
-        if (insn->op[i].kind == X86_OPND_SEG)
-            return true;
-    }
-    return false;
+    return insn->op[0].kind == X86_OPND_SEG && insn->mnemonic != ZYDIS_MNEMONIC_PUSH;
+}
+
+static bool reads_segment(const struct x86_insn *insn)
+{
+    return (insn->mnemonic == ZYDIS_MNEMONIC_MOV && insn->op[1].kind == X86_OPND_SEG) ||
+           (insn->mnemonic == ZYDIS_MNEMONIC_PUSH && insn->op[0].kind == X86_OPND_SEG);
 }
 
 static bool has_mem(const struct x86_insn *insn)
@@ -398,12 +400,12 @@ static bool allowed(struct gen *g, const struct x86_insn *insn)
     switch (insn->class) {
     case X86_CLASS_INVALID: return false;
     case X86_CLASS_SYSTEM:
-        if (!system_allowed(insn->mnemonic))
+        if (!system_allowed(insn->mnemonic) && !reads_segment(insn))
             return false;
         break;
     default: break;
     }
-    if (has_segment_operand(insn))
+    if (loads_segment(insn))
         return false;
     if (has_mem(insn) && (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS))
         return false;
@@ -518,6 +520,17 @@ static uint32_t undefined_after(const struct x86_insn *insn, uint32_t before)
     return before | insn->flags_undefined;
 }
 
+/* What is no instruction to our decoder must be none to the processor: #UD. If
+ * it is one all the same, what follows is harmless. */
+static bool undecodable(struct gen *g, uint8_t b[X86_INSN_MAX_BYTES])
+{
+    memset(b + 8, 0xcc, X86_INSN_MAX_BYTES - 8);
+    if (x86_decode(b, X86_INSN_MAX_BYTES, bits(g), &(struct x86_insn){0}) == 0)
+        return false;
+    append(g, b, X86_INSN_MAX_BYTES, false);
+    return true;
+}
+
 static bool one(struct gen *g)
 {
     uint8_t b[X86_INSN_MAX_BYTES];
@@ -526,7 +539,9 @@ static bool one(struct gen *g)
     uint64_t to = 0;
 
     shape(g, b);
-    if (x86_decode(b, sizeof b, bits(g), &insn) < 0 || !allowed(g, &insn))
+    if (x86_decode(b, sizeof b, bits(g), &insn) < 0)
+        return g->o->garbage && isa_chance(&g->rng, 1) && undecodable(g, b);
+    if (!allowed(g, &insn))
         return false;
     if (insn.flags_read & (g->undefined | g->branched))
         define_flags(g);
@@ -585,9 +600,13 @@ int isa_case_scan(struct isa_case *c)
         struct x86_insn insn;
         struct isa_insn *i = &c->insn[c->insns];
 
-        if (c->insns == ISA_INSNS_MAX + 1 ||
-            x86_decode(c->code + at, c->code_bytes - at, isa_mode_bits(c->mode), &insn) < 0)
+        if (c->insns == ISA_INSNS_MAX + 1)
             return -1;
+        if (x86_decode(c->code + at, c->code_bytes - at, isa_mode_bits(c->mode), &insn) < 0) {
+            if (c->code_bytes - at <= X86_INSN_MAX_BYTES)
+                return -1;
+            insn = (struct x86_insn){.length = X86_INSN_MAX_BYTES};   /* see undecodable() */
+        }
         undefined |= at_target[c->insns];
         *i = (struct isa_insn){(uint16_t)at, insn.length, i->at == at && i->setup, undefined};
         undefined = undefined_after(&insn, undefined);

@@ -148,6 +148,7 @@ struct isa_gen_options {
     unsigned length;             /* instructions per case, at most; 0 = random 1..20 */
     const char *only;            /* mnemonic, or NULL */
     uint64_t features;           /* x86_insn.isa bits that may appear */
+    bool garbage;                /* also what is no instruction */
 };
 void isa_generate(const struct isa_gen_options *o, uint64_t index, struct isa_case *c);
 void isa_fill_registers(uint64_t seed, enum isa_mode mode, struct isa_registers *r);

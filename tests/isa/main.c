@@ -29,7 +29,7 @@ struct options {
     int mode;                    /* -1: all */
     unsigned length, failures;   /* stop after so many */
     struct isa_compare_options compare;
-    bool verbose;
+    bool verbose, garbage;
 };
 
 struct test {
@@ -133,7 +133,8 @@ static void run_case(struct test *t, const struct isa_case *given)
 
 static void run_mode(struct test *t, enum isa_mode mode)
 {
-    struct isa_gen_options g = {t->o.seed, mode, t->o.length, t->o.only, t->features};
+    struct isa_gen_options g = {t->o.seed, mode, t->o.length, t->o.only, t->features,
+                                t->o.garbage};
     uint64_t until = t->executed + t->o.instructions;
     struct isa_case c;
 
@@ -165,8 +166,8 @@ static void summary(const struct test *t)
 static void usage(void)
 {
     puts("isa [--engine plain|interp|dbt|kvm] [--mode 64|32|16|all] [--seed S|fresh] [--index I]\n"
-         "    [--instructions N] [--length N] [--only MNEMONIC] [--undefined] [--failures N]\n"
-         "    [--verbose] [FILE of cases...]");
+         "    [--instructions N] [--length N] [--only MNEMONIC] [--undefined] [--garbage]\n"
+         "    [--failures N] [--verbose] [FILE of cases...]");
 }
 
 static bool parse_number(const char *text, uint64_t *out)
@@ -186,6 +187,7 @@ static bool parse_option(struct options *o, int c, const char *arg)
     case 'e': o->engine = arg; return true;
     case 'o': o->only = arg; return true;
     case 'u': o->compare.undefined = true; return true;
+    case 'g': o->garbage = true; return true;
     case 'v': o->verbose = true; return true;
     case 'm':
         o->mode = !strcmp(arg, "64")   ? ISA_MODE_64
@@ -216,7 +218,7 @@ static bool parse(struct options *o, int argc, char **argv)
         {"engine", 1, NULL, 'e'}, {"mode", 1, NULL, 'm'}, {"seed", 1, NULL, 's'},
         {"index", 1, NULL, 'i'}, {"instructions", 1, NULL, 'n'}, {"length", 1, NULL, 'l'},
         {"only", 1, NULL, 'o'}, {"undefined", 0, NULL, 'u'}, {"failures", 1, NULL, 'f'},
-        {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
+        {"garbage", 0, NULL, 'g'}, {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
     };
     int c;
 
