@@ -25,6 +25,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include "base/error.h"
@@ -35,7 +36,7 @@
 #define UC_STRICT_RESTORE_SS 4
 #endif
 
-enum { STACK_BYTES = 128 << 10, XSTATE_BYTES = 8192 };
+enum { STACK_BYTES = 128 << 10, XSTATE_BYTES = 8192, WATCHDOG_S = 20 };
 
 /* struct _fpx_sw_bytes at the end of the FXSAVE region. */
 struct sw_bytes {
@@ -57,7 +58,8 @@ struct host {
     unsigned long saved_flags;
     uint8_t saved_fpu[XSTATE_BYTES];
     void *stack;
-    struct sigaction old[8];
+    struct sigaction old[8], old_alarm;
+    uint64_t runs, runs_seen;                      /* for the watchdog */
 };
 
 static const int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
@@ -155,6 +157,24 @@ static void handler(int signo, siginfo_t *info, void *context)
     }
 }
 
+/* Nothing else ends a case that loops for ever on the processor. */
+static void watchdog(int signo)
+{
+    struct host *h = the_host;
+    static const char text[] = "the processor does not come back from this case: ";
+
+    if (!h || h->phase != RUNNING)
+        return;
+    if (h->runs != h->runs_seen) {
+        h->runs_seen = h->runs;
+        return;
+    }
+    if (write(1, text, sizeof text - 1) < 0 ||
+        write(1, h->current->name, strlen(h->current->name)) < 0 || write(1, "\n", 1) < 0)
+        _exit(2);
+    _exit(1);
+}
+
 /* The signal frame does not hold DS and ES. 64-bit code ignores them. */
 static void set_data_selector(struct host *h, uint16_t selector)
 {
@@ -171,6 +191,7 @@ static void host_run(struct isa_runner *r, const struct isa_case *c, struct isa_
     set_data_selector(h, c->mode == ISA_MODE_16 ? ISA_DS16 : ISA_DS);
     h->result = out;
     h->current = c;
+    h->runs++;
     h->phase = ENTERING;
     __asm__ volatile("int3" : : : "memory");
 }
@@ -229,6 +250,8 @@ static void host_close(struct isa_runner *r)
 
     for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
         sigaction(signals[i], &h->old[i], NULL);
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    sigaction(SIGALRM, &h->old_alarm, NULL);
     the_host = NULL;
     for (unsigned i = 0; i < ISA_REGIONS; i++)
         munmap((void *)(uintptr_t)isa_region[i].base, isa_region[i].pages * PAGE_SIZE);
@@ -269,6 +292,9 @@ struct isa_runner *isa_host_open(struct error **err)
         sigdelset(&sa.sa_mask, signals[i]);
         sigaction(signals[i], &sa, &h->old[i]);
     }
+    sa = (struct sigaction){.sa_handler = watchdog, .sa_flags = SA_ONSTACK | SA_RESTART};
+    sigaction(SIGALRM, &sa, &h->old_alarm);
+    setitimer(ITIMER_REAL, &(struct itimerval){{WATCHDOG_S, 0}, {WATCHDOG_S, 0}}, NULL);
     h->ldt = set_ldt();
     the_host = h;
     return &h->runner;

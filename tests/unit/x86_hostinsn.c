@@ -326,10 +326,11 @@ static void test_any_register(void **state)
     for (unsigned dest = 0; dest < 16; dest++) {
         for (unsigned source = 0; source < 16; source++) {
             uint64_t s = gpr[source], keep = gpr[dest];
+            unsigned rxb = (dest & 8 ? 0 : 0x80) | 0x40 | (source & 8 ? 0 : 0x20);
 
             /* rorx dest, source, 4 */
-            assert_ok(h, 0xc4, (uint8_t)((dest & 8 ? 0 : 0x80) | 0x40 | (source & 8 ? 0 : 0x20) | 3),
-                      0xfb, 0xf0, (uint8_t)(0xc0 | (dest & 7) << 3 | (source & 7)), 4);
+            assert_ok(h, 0xc4, (uint8_t)(rxb | 3), 0xfb, 0xf0,
+                      (uint8_t)(0xc0 | (dest & 7) << 3 | (source & 7)), 4);
             assert_int_equal(gpr[dest], s >> 4 | s << 60);
             gpr[dest] = keep;
         }
