@@ -132,12 +132,13 @@ class Memory(CliTest):
     def test_too_little_or_no_size(self):
         for size, word in (("0", "too little"), ("1K", "too little"), ("1000001", "too little"),
                            ("2097153", "multiple of 4K"), ("12Q", "not a size"),
-                           ("-1", "not a size"), ("99999999T", "not a size"), ("1.5G", "not a size")):
+                           ("-1", "not a size"), ("99999999T", "not a size"),
+                           ("1.5G", "not a size")):
             self.refused(USAGE, word, args=self.memory(size))
 
     def test_more_than_the_host_has(self):
-        self.refused(CANNOT_START, "cannot give the guest 1048576 MiB", "the host has", "ask for less",
-                     args=self.memory("1T"))
+        self.refused(CANNOT_START, "cannot give the guest 1048576 MiB", "the host has",
+                     "ask for less", args=self.memory("1T"))
         self.refused(CANNOT_START, "cannot give the guest", args=self.memory("16777215T"))
 
     def test_more_than_the_process_may_have(self):
@@ -491,6 +492,9 @@ class Documents(CliTest):
         self.help = ring3("run", "--help").stdout.decode()
         self.options = set(re.findall(r"(?m)^  (--[a-z-]+)", self.help))
         self.assertGreater(len(self.options), 10)
+        self.statuses = set(re.findall(r"(?m)^  (\d+|odd|128\+n) +",
+                                       self.help.partition("Exit status")[2]))
+        self.assertGreater(len(self.statuses), 5)
 
     def read(self, name):
         with open(os.path.join(SOURCE, "docs", name), encoding="utf-8") as f:
@@ -510,9 +514,8 @@ class Documents(CliTest):
         page = self.read("ring3.1.scd")
         section = page.partition("# OPTIONS OF RUN")[2].partition("\n# ")[0]
         self.assertEqual(set(re.findall(r"(?m)^\*(--[a-z-]+)\*", section)), self.options)
-        statuses = set(re.findall(r"(?m)^  (\d+|odd|128\+n) +", self.help.partition("Exit status")[2]))
         section = page.partition("# EXIT STATUS")[2].partition("\n# ")[0]
-        self.assertEqual(set(re.findall(r"(?m)^\*([^*]+)\*$", section)), statuses)
+        self.assertEqual(set(re.findall(r"(?m)^\*([^*]+)\*$", section)), self.statuses)
 
     def test_trace_categories(self):
         line = ring3("run", "--kernel", "x", "--trace", "zzzzzzzzzz").stderr.decode()
@@ -529,6 +532,27 @@ class Documents(CliTest):
         verbs = set(re.search(r'verbs="([^"]*)"', script).group(1).split())
         self.assertEqual(verbs, set(re.findall(r"(?m)^  ([a-z]+) +", ring3("--help").stdout.decode()
                                                .partition("Commands")[2].partition("Options")[0])))
+
+    def test_paths_exist(self):
+        # What README and ARCHITECTURE call by a path is there; src/ may be left out.
+        for name in ("../README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+            text = self.read(name)
+            words = re.findall(r"`([\w./-]+)`", text) + re.findall(r"\]\(([\w./-]+)\)", text)
+            paths = [w for w in words if "/" in w and not w.startswith(("/", "build/"))]
+            self.assertTrue(paths)
+            for path in paths:
+                self.assertTrue(any(os.path.exists(os.path.join(SOURCE, d, path))
+                                    for d in (".", "src", "src/engine")), f"{name}: {path}")
+
+    def test_readme(self):
+        text = self.read("../README.md")
+        for option in re.findall(r"(?<=[ `'])--[a-z][a-z-]+", text):
+            self.assertIn(option, self.options | {"--help", "--json", "--rounds"})
+        listed = re.findall(r"(?m)^\| ([\w, +]+) \|", text.partition("| status |")[2])
+        self.assertEqual(set(", ".join(listed).split(", ")) & self.statuses, self.statuses)
+        engines = ring3("run", "--engine", "list").stdout.decode()
+        for name in re.findall(r"(?m)^(\w+) ", engines):
+            self.assertIn(f"| `{name}` |", text)
 
     def test_lists(self):
         self.assertIn("interp", ring3("run", "--engine", "list").stdout.decode())
