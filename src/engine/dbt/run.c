@@ -301,7 +301,7 @@ static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, u
                                       uint64_t key)
 {
     /* It may have been what a waiting interrupt was waiting for (IRET, MOV CR8). */
-    if (!quiet(d) || d->interp.key != key ||
+    if (!quiet(d) || d->interp.key != key || d->interp.cpu.s.ev.nmi_pending ||
         atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
         return BOUNDARY;
     if (b->dropped || b->mode != mode_key(d) || insn + 1u >= b->insns ||
