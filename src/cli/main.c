@@ -67,13 +67,15 @@ static const struct cli_verb *find_verb(const char *name)
 
 static int unknown_verb(const char *word)
 {
+    static const char *const options[] = {"--help", "--version", NULL};
     const char *names[ARRAY_SIZE(cli_verbs)] = {NULL};
+    bool option = word[0] == '-';
     struct error *err = NULL;
 
     for (size_t i = 0; cli_verbs[i].name; i++)
         names[i] = cli_verbs[i].name;
-    const char *close = str_closest(word + strspn(word, "-"), names);
-    error_set(&err, EINVAL, "there is no %s '%s'", word[0] == '-' ? "option" : "command", word);
+    const char *close = str_closest(word, option ? options : names);
+    error_set(&err, EINVAL, "there is no %s '%s'", option ? "option" : "command", word);
     if (close)
         error_hint(&err, "did you mean '%s'?", close);
     else
@@ -122,6 +124,12 @@ int cmd_help(int argc, char **argv)
     const struct cli_verb *v = find_verb(argv[1]);
     if (!v)
         return unknown_verb(argv[1]);
+    if (argc > 2) {
+        struct error *err = NULL;
+        error_set(&err, EINVAL, "unexpected argument '%s'", argv[2]);
+        error_hint(&err, "'ring3 help %s' is enough", argv[1]);
+        return cli_fail(CLI_USAGE, &err);
+    }
     char *verb_help[] = {argv[1], (char *)"--help", NULL};
     return v->run(2, verb_help);
 }

@@ -87,10 +87,11 @@ class Words(CliTest):
         self.refused(USAGE, "no command given", args=[])
         self.refused(USAGE, "there is no command 'rnu'; did you mean 'run'?", args=["rnu"])
         self.refused(USAGE, "'frobnicate'; try 'ring3 --help'", args=["frobnicate"])
-        self.refused(USAGE, "no option '--vresion'; did you mean 'version'?", args=["--vresion"])
+        self.refused(USAGE, "no option '--vresion'; did you mean '--version'?", args=["--vresion"])
         self.refused(USAGE, "there is no command ''", args=[""])
         self.refused(USAGE, "did you mean 'doctor'?", args=["help", "docter"])
         self.refused(USAGE, "unexpected argument 'x'", args=["version", "x"])
+        self.refused(USAGE, "unexpected argument 'x'", args=["help", "run", "x"])
 
     def test_options(self):
         self.refused(USAGE, "'--kernal'; did you mean '--kernel'?", args=["run", "--kernal", "x"])
