@@ -327,9 +327,11 @@ class Ends(CliTest):
                 for _ in range(3):
                     self.assertEqual(p.stdout.readline(), b"boot\n")
                 p.send_signal(signo)
-                p.stdout.read()
-                self.assertEqual(p.stderr.read(), b"")
-                self.assertEqual(p.wait(PATIENCE), -signo)
+                try:
+                    self.assertEqual(p.communicate(timeout=PATIENCE)[1], b"")
+                finally:
+                    p.kill()
+                self.assertEqual(p.returncode, -signo)
 
 
 class Console(CliTest):
@@ -561,7 +563,15 @@ class Documents(CliTest):
         self.assertIn("default", ring3("run", "--cpu", "list").stdout.decode())
 
 
+def default_signals():
+    """A background job may have been started with these ignored, and programs
+    that find them so leave them so."""
+    for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(signo, signal.SIG_DFL)
+
+
 if __name__ == "__main__":
+    default_signals()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
