@@ -154,7 +154,7 @@ struct dbt_block *dbt_cache_find(struct dbt_cache *c, uint64_t rip, uint64_t phy
 {
     struct dbt_block *b = c->by_rip[hash(rip)];
 
-    while (b && (b->rip != rip || b->phys != phys || b->mode != mode || b->dropped))
+    while (b && (b->rip != rip || b->phys != phys || b->mode != mode))
         b = b->next_hash;
     return b;
 }
@@ -210,7 +210,11 @@ void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt
 static void seal(struct dbt_cache *c, struct dbt_block *b)
 {
     struct emit e = {.start = c->write + (b->host - c->exec)};
+    struct dbt_block **link = &c->by_rip[hash(b->rip)];
 
+    while (*link != b)
+        link = &(*link)->next_hash;
+    *link = b->next_hash;
     b->dropped = true;
     e.p = e.start;
     e.end = e.start + b->host_bytes;

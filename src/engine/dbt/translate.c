@@ -10,9 +10,12 @@
  */
 #include "engine/dbt/translate.h"
 
+#include <Zydis/Mnemonic.h>
 #include <errno.h>
 #include "base/bug.h"
 #include "x86/cpuid.h"
+
+#define M(name) ZYDIS_MNEMONIC_##name
 
 const uint8_t dbt_home[X86_GPR_COUNT] = {
     [X86_RAX] = H_RAX, [X86_RCX] = H_R10, [X86_RDX] = H_RDX, [X86_RBX] = H_RBX,
@@ -202,6 +205,24 @@ static bool decode_next(struct dbt_translation *t, size_t at, struct x86_insn *i
     return x86_decode(t->code + at, t->code_bytes - at, t->code_bits, insn) == 0;
 }
 
+/* Does the interpreter want vector or x87 state for it? */
+static bool touches_fpu(const struct x86_insn *insn)
+{
+    if (insn->class != X86_CLASS_SYSTEM)
+        return insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn);
+    switch (insn->mnemonic) {
+    case M(FXSAVE): case M(FXSAVE64): case M(FXRSTOR): case M(FXRSTOR64):
+    case M(XSAVE): case M(XSAVE64): case M(XSAVEC): case M(XSAVEC64):
+    case M(XSAVES): case M(XSAVES64): case M(XSAVEOPT): case M(XSAVEOPT64):
+    case M(XRSTOR): case M(XRSTOR64): case M(XRSTORS): case M(XRSTORS64):
+    case M(LDMXCSR): case M(VLDMXCSR): case M(STMXCSR): case M(VSTMXCSR):
+    case M(XGETBV): case M(XSETBV): case M(RDPKRU): case M(WRPKRU):
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* `insn` NULL: unknown. */
 static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_insn *insn)
 {
@@ -212,8 +233,7 @@ static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_in
                            .guest_offset = (uint16_t)at, .fpu = true};
     if (!insn)
         return;
-    i->fpu = (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn)) ||
-             insn->class == X86_CLASS_SYSTEM;
+    i->fpu = touches_fpu(insn);
     i->masked = dbt_is_masked(insn);
 }
 
