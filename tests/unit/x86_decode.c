@@ -174,8 +174,9 @@ static void what_is_no_instruction(void **state)
 /* An instruction cut anywhere asks for more, and for no more than it needs. */
 static void cut_instructions_ask_for_more(void **state)
 {
-    static const char *const whole[] = {"48 b8 11 22 33 44 55 66 77 88", "c7 84 8b 11 22 33 44 55"
-                                        " 66 77 88", "f3 0f 6f 05 11 22 33 44", "90"};
+    static const char *const whole[] = {"48 b8 11 22 33 44 55 66 77 88",
+                                        "c7 84 8b 11 22 33 44 55 66 77 88",
+                                        "f3 0f 6f 05 11 22 33 44", "90"};
 
     for (size_t i = 0; i < ARRAY_SIZE(whole); i++) {
         uint8_t bytes[16];
