@@ -392,6 +392,7 @@ static bool set_gather(const struct analysis *an, struct x86_hostinsn *st)
     st->mask.elems = (uint8_t)(min_u64(index_total / st->mask.index_bytes,
                                        data->size / 8u / st->mask.elem_bytes));
     st->mask.count = st->mask.elems;
+    st->mem_bytes = (uint16_t)max_u64(index_total, data->size / 8u);     /* vector length */
     st->mask.vector = !evex;
     st->mask.data = (uint8_t)ZydisRegisterGetId(data->reg.value);
     st->mask.reg = evex ? (uint8_t)(z->avx.mask.reg - ZYDIS_REGISTER_K0)

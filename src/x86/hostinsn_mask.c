@@ -219,6 +219,11 @@ static void mask_finish(struct x86_cpu *cpu, const struct x86_hostinsn *st)
         cpu->s.fpu.k[st->mask.reg] = 0;
 }
 
+static void clear_above(uint8_t dest[64], unsigned bytes)
+{
+    memset(dest + bytes, 0, 64 - bytes);
+}
+
 void x86_hostinsn_run_gather(struct x86_cpu *cpu, const struct x86_insn *insn,
                              const struct x86_hostinsn *st)
 {
@@ -233,10 +238,12 @@ void x86_hostinsn_run_gather(struct x86_cpu *cpu, const struct x86_insn *insn,
                                  size, X86_READ);
             x86_read_block(cpu, a, value, size);
             memcpy(dest + i * size, value, size);
+            if (!st->mask.vector)            /* EVEX: at once, seen after a later fault */
+                clear_above(dest, st->mem_bytes);
         }
         mask_clear(cpu, st, i);
     }
-    memset(dest + st->mask.elems * size, 0, sizeof cpu->s.fpu.vec[0] - st->mask.elems * size);
+    clear_above(dest, (unsigned)st->mask.elems * size);
     mask_finish(cpu, st);
 }
 

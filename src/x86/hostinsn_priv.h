@@ -76,7 +76,7 @@ struct x86_hostinsn {
     bool mem_read, mem_write;
     bool align_relaxed;          /* `align` does not hold with MXCSR.MM (AMD) */
     uint8_t align;               /* operand must be aligned to this, or 0 */
-    uint16_t mem_bytes;
+    uint16_t mem_bytes;          /* gather, scatter: vector length */
     /* Partial accesses: which elements a mask register lets through; for
      * gathers and scatters, the shape. */
     struct {
