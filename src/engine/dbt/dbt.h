@@ -133,6 +133,7 @@ struct dbt_site {
 struct dbt_insn {
     uint32_t host_offset;                   /* first host byte */
     uint16_t guest_offset;
+    uint16_t mnemonic;                      /* Zydis's number; 0: not decodable here */
     bool fpu;                               /* may touch vector or x87 state */
     bool masked;                            /* may leave out some of its memory operand */
 };

@@ -20,7 +20,7 @@
 #include "x86/cpuid_features.h"
 #include "x86/hostinsn.h"
 
-enum { CACHE_BYTES = 64 << 20 };
+enum { CACHE_BYTES = 64 << 20, SHOWN_MNEMONICS = 20 };
 
 /* ---- what the interpreter tells us ------------------------------------------ */
 
@@ -204,6 +204,34 @@ static void dbt_features(struct x86_features *out)
     out->w[X86_FEATURE_SMAP / 64] &= ~(1ull << X86_FEATURE_SMAP % 64);
 }
 
+/* What the interpreter was given most, and how often. */
+static void describe_handed_over(const struct dbt_vcpu *d, struct strbuf *out)
+{
+    uint64_t below = UINT64_MAX;
+    unsigned last = 0;
+
+    for (unsigned n = 0; n < SHOWN_MNEMONICS; n++) {
+        unsigned best = 0;
+        uint64_t count = 0;
+
+        /* The next smaller count; among equals, the next number. */
+        for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
+            uint64_t v = d->handed_over[m];
+            if (v > count && (v < below || (v == below && m > last))) {
+                best = m;
+                count = v;
+            }
+        }
+        if (!count)
+            return;
+        strbuf_addf(out, "  interpreted %-12s %llu\n",
+                    best ? ZydisMnemonicGetString(best) : "(page end)",
+                    (unsigned long long)count);
+        below = count;
+        last = best;
+    }
+}
+
 static void dbt_describe(struct engine_vm *vm, struct strbuf *out)
 {
     static const char *const name[DBT_EXITS] = {"slow", "interp", "chain", "lookup", "fpu",
@@ -218,6 +246,7 @@ static void dbt_describe(struct engine_vm *vm, struct strbuf *out)
                     (unsigned long long)d->interpreted);
         for (unsigned e = 0; e < DBT_EXITS; e++)
             strbuf_addf(out, "  exit %-8s %llu\n", name[e], (unsigned long long)d->exits[e]);
+        describe_handed_over(d, out);
     }
 }
 

@@ -315,6 +315,7 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
     uint64_t key = d->interp.key;
 
     d->interp.cpu.s.rip = b->rip + b->insn[insn].guest_offset;
+    d->handed_over[b->insn[insn].mnemonic]++;
     interpret_one(d, b->insn[insn].fpu);
     return after_interpreting(d, b, insn, key);
 }

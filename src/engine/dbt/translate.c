@@ -233,6 +233,7 @@ static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_in
                            .guest_offset = (uint16_t)at, .fpu = true};
     if (!insn)
         return;
+    i->mnemonic = insn->mnemonic;
     i->fpu = touches_fpu(insn);
     i->masked = dbt_is_masked(insn);
 }

@@ -15,6 +15,7 @@
 #ifndef RING3_ENGINE_DBT_VCPU_H
 #define RING3_ENGINE_DBT_VCPU_H
 
+#include <Zydis/Mnemonic.h>
 #include "base/fault.h"
 #include "engine/dbt/dbt.h"
 #include "engine/interp/interp.h"
@@ -47,6 +48,8 @@ struct dbt_vcpu {
     int64_t left;
     bool forget;                            /* drop all code before going on */
     uint64_t exits[DBT_EXITS], fills, interpreted, entered;
+    /* Of `interpreted`, what translated code handed over, by mnemonic. */
+    uint64_t handed_over[ZYDIS_MNEMONIC_MAX_VALUE + 1];
     uint8_t image[X86_XSAVE_MAX_BYTES] __attribute__((aligned(64)));
 };
 
