@@ -15,7 +15,7 @@
  *     host r9, r10                              guest rsp, guest rcx
  *     frame.gpr[9], [10], [11]                  guest r9, r10, r11
  *     host rcx, r11                             scratch
- *     host rsp                                  the frame (below)
+ *     host rsp                                  the frame (below), 9 bytes before it
  *     host arithmetic flags                     the guest's
  *     host vector and x87 registers             the guest's while frame.fpu_live
  *     gs base                                   the read table
@@ -30,7 +30,7 @@
  * memory and filled on demand. An access is
  *
  *     lea  ea, %r11
- *     lea  size-1(%r11), %rcx ; pext cross_mask, %rcx, %rcx ; jrcxz slow
+ *     lea  8(%r11), %rcx ; rorx $3, %rcx, %rcx ; shlx %rsp, %rcx, %rcx ; jrcxz cross
  *     pext page_mask, %r11, %rcx ; mov table(,%rcx,8), %rcx ; jrcxz slow
  *     op   (%r11,%rcx)
  *
@@ -254,6 +254,7 @@ struct dbt_translation {
     struct dbt_stub stub[DBT_MAX_STUBS];
     unsigned stubs;
     bool fpu_checked;
+    bool aligned;                           /* this instruction faults unless its operand is */
     const struct x86_cpu *cpu;
     const uint8_t *cache_start;             /* writable mapping: what origin counts from */
 };

@@ -162,6 +162,28 @@ void emit_pdep(struct emit *e, enum host_reg dst, enum host_reg src, struct host
     emit_bits(e, 3, dst, src, mask);
 }
 
+/* RORX r64, r64, imm8: VEX.LZ.F2.0F3A.W1 F0 /r ib; SHLX: VEX.LZ.66.0F38.W1 F7 /r. */
+static void emit_vex_rr(struct emit *e, unsigned map, unsigned pp, uint8_t opcode,
+                        enum host_reg reg, enum host_reg rm, unsigned vvvv)
+{
+    e8(e, 0xc4);
+    e8(e, (uint8_t)((reg > 7 ? 0 : 0x80) | 0x40 | (rm > 7 ? 0 : 0x20) | map));
+    e8(e, (uint8_t)(0x80 | (~vvvv & 15) << 3 | pp));
+    e8(e, opcode);
+    e8(e, (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7)));
+}
+
+void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count)
+{
+    emit_vex_rr(e, 3, 3, 0xf0, dst, src, 0);
+    e8(e, (uint8_t)count);
+}
+
+void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count)
+{
+    emit_vex_rr(e, 2, 1, 0xf7, dst, src, count);
+}
+
 void emit_not(struct emit *e, enum host_reg r) { emit_rr(e, 0xf7, true, 2, r); }
 
 uint8_t *emit_jrcxz(struct emit *e)

@@ -58,7 +58,13 @@ static inline struct host_mem h_base(enum host_reg base, int32_t disp)
 {
     return (struct host_mem){base, H_NONE, 1, H_SEG_NONE, disp};
 }
-static inline struct host_mem h_frame(size_t offset) { return h_base(H_RSP, (int32_t)offset); }
+/* The frame pointer lies below the frame, at an address of 55 modulo 64, so that a
+ * shift by it (SHLX) is a shift by 55: see emit_cross_check(). */
+enum { H_FRAME_BIAS = 64 - 55 };
+static inline struct host_mem h_frame(size_t offset)
+{
+    return h_base(H_RSP, (int32_t)offset + H_FRAME_BIAS);
+}
 static inline struct host_mem h_index(enum host_reg base, enum host_reg index, uint8_t scale,
                                       int32_t disp)
 {
@@ -88,6 +94,9 @@ void emit_lea32(struct emit *e, enum host_reg dst, struct host_mem m);
 void emit_movzx16(struct emit *e, enum host_reg dst, enum host_reg src);
 void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
 void emit_pdep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
+void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
+/* Shifts left by the low 6 bits of `count`. */
+void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count);
 void emit_not(struct emit *e, enum host_reg r);
 /* jrcxz over a distance not known yet: returns the byte to patch. */
 uint8_t *emit_jrcxz(struct emit *e);

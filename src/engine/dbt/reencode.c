@@ -334,6 +334,18 @@ bool dbt_is_masked(const struct x86_insn *insn)
     }
 }
 
+bool dbt_needs_alignment(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(MOVAPS): case M(MOVAPD): case M(MOVDQA): case M(MOVNTPS): case M(MOVNTPD):
+    case M(MOVNTDQ): case M(MOVNTDQA): case M(VMOVAPS): case M(VMOVAPD): case M(VMOVDQA):
+    case M(VMOVNTPS): case M(VMOVNTPD): case M(VMOVNTDQ): case M(VMOVNTDQA):
+        return !dbt_is_masked(insn);
+    default:
+        return false;
+    }
+}
+
 bool dbt_is_gpr_only(const struct x86_insn *insn)
 {
     switch (insn->mnemonic) {

@@ -32,6 +32,8 @@ bool dbt_reencode(struct emit *e, const struct x86_insn *insn, const struct reen
 bool dbt_is_vex(const struct x86_insn *insn);
 /* Elements of its memory operand that are masked off are not accessed. */
 bool dbt_is_masked(const struct x86_insn *insn);
+/* Raises #GP unless its memory operand is aligned to its size, whatever MXCSR says. */
+bool dbt_needs_alignment(const struct x86_insn *insn);
 /* Of X86_CLASS_HOST, but no vector, mask or x87 state is involved: BMI, ADX, CRC32. */
 bool dbt_is_gpr_only(const struct x86_insn *insn);
 /* The x87 escape opcodes D8-DF. */

@@ -337,15 +337,13 @@ static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
 
 /* Looking the page up first would raise the wrong fault or one too many:
  * alignment and a pending x87 exception come before, a masked access may not
- * touch the page at all. The check for crossing a page takes what begins just
- * behind a boundary for crossing it when the size is no power of two. */
+ * touch the page at all. */
 static bool needs_care(const struct dbt_vcpu *d, const struct dbt_insn *insn,
                        const struct dbt_site *site, uint64_t address)
 {
     unsigned size = site->size;
 
     return insn->masked || (size >= 16 && (address & (size - 1u))) ||
-           ((size & (size - 1)) && (address & PAGE_OFFSET_MASK) < size) ||
            dbt_fpu_error_pending(d);
 }
 

@@ -36,7 +36,7 @@ static void make_enter(struct emit *e)
     for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
         push(e, saved[i]);
     emit_store(e, h_base(H_RDI, offsetof(struct dbt_frame, host_rsp)), H_RSP);
-    emit_mov_rr(e, H_RSP, H_RDI);
+    emit_lea(e, H_RSP, h_base(H_RDI, -H_FRAME_BIAS));
     push_flags_from_frame(e);
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
         if (dbt_home[g] != H_NONE)
@@ -45,7 +45,7 @@ static void make_enter(struct emit *e)
     emit_jmp_mem(e, h_frame(offsetof(struct dbt_frame, entry)));
 }
 
-/* The return address is on the stack; rsp is 8 below the frame. */
+/* The return address is on the stack: rsp is 8 below its usual place. */
 static void make_leave(struct emit *e)
 {
     e8(e, 0x9c);                                                              /* pushfq */

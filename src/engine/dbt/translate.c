@@ -77,7 +77,7 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
 static unsigned stub_bytes(const struct dbt_stub *s)
 {
     switch (s->kind) {
-    case DBT_STUB_CROSS: return 7 + 2 + 7 + 5;
+    case DBT_STUB_CROSS: return 4 + 10 + 2 + 5 + 7;
     case DBT_STUB_POLL: return 10 + 7;
     default: return 7;
     }
@@ -86,16 +86,17 @@ static unsigned stub_bytes(const struct dbt_stub *s)
 static void stub_put(struct dbt_translation *t, const struct dbt_stub *s)
 {
     struct emit *e = &t->e;
-    uint8_t *fine;
+    uint8_t *crosses;
 
     emit_patch8(e, s->from);
     switch (s->kind) {
-    case DBT_STUB_CROSS:        /* the check also catches the very start of a page */
-        emit_pext(e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, low_mask)));
-        fine = emit_jrcxz(e);
-        exit_for_stub(t, s);
-        emit_patch8(e, fine);
+    case DBT_STUB_CROSS:        /* close to the end of the page: now exactly */
+        emit_lea(e, H_RCX, h_base(H_R11, s->size - 1));
+        emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(s->size));
+        crosses = emit_jrcxz(e);
         emit_jmp(e, s->back);
+        emit_patch8(e, crosses);
+        exit_for_stub(t, s);
         break;
     case DBT_STUB_POLL:
         emit_mov_ri(e, H_R11, s->target);
@@ -231,10 +232,12 @@ static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_in
     dbt_reach(t, 64);
     *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
                            .guest_offset = (uint16_t)at, .fpu = true};
+    t->aligned = false;
     if (!insn)
         return;
     i->mnemonic = insn->mnemonic;
     i->fpu = touches_fpu(insn);
+    t->aligned = dbt_needs_alignment(insn);
     i->masked = dbt_is_masked(insn);
 }
 

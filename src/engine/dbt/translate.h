@@ -37,6 +37,8 @@ void dbt_stubs_flush(struct dbt_translation *t);
 bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment);
 /* rcx = addend for an access of `size` bytes at r11. */
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write);
+/* The mask that leaves of an address what is zero just behind a page boundary. */
+struct host_mem dbt_cross_mask(unsigned size);
 /* r11 += rcx: the host address, rcx free again. */
 void dbt_emit_fold(struct dbt_translation *t);
 /* host register = guest register (64-bit). */

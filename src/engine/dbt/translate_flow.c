@@ -180,7 +180,7 @@ static void emit_indirect(struct dbt_translation *t)
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
     dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_LOOKUP);
     emit_pext(&t->e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, jump_mask)));
-    emit_jmp_mem(&t->e, h_index(H_RSP, H_RCX, 8, offsetof(struct dbt_frame, jump)));
+    emit_jmp_mem(&t->e, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + offsetof(struct dbt_frame, jump)));
 }
 
 void dbt_emit_goto(struct dbt_translation *t, uint64_t target)

@@ -88,6 +88,11 @@ static unsigned cross_index(unsigned size)
     return i;
 }
 
+struct host_mem dbt_cross_mask(unsigned size)
+{
+    return h_frame(offsetof(struct dbt_frame, cross_mask) + 8 * cross_index(size));
+}
+
 static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind, unsigned size,
                          bool write)
 {
@@ -97,21 +102,37 @@ static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind, uns
     s->write = write;
 }
 
+/* To the stub if [r11, r11+size) is so close to the end of its page that it may
+ * cross it: an address within the last slot of size (a power of two, at least 8)
+ * makes the bits above the slot zero when one slot is added. For the common sizes
+ * the bits are singled out by a rotation by 3 and a shift by 55, for which the
+ * frame pointer serves as count: PEXT can only start once in a cycle. */
+static void emit_cross_check(struct dbt_translation *t, unsigned size, bool write)
+{
+    struct emit *e = &t->e;
+
+    dbt_reach(t, 24);
+    if (size <= 8) {
+        emit_lea(e, H_RCX, h_base(H_R11, 8));
+        emit_rorx(e, H_RCX, H_RCX, 3);
+        emit_shlx(e, H_RCX, H_RCX, H_RSP);
+    } else {
+        emit_lea(e, H_RCX, h_base(H_R11, 2 << cross_index(size)));
+        emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(size));
+    }
+    slow_if_zero(t, DBT_STUB_CROSS, size, write);
+}
+
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write)
 {
     struct emit *e = &t->e;
 
-    if (size > 1) {
-        dbt_reach(t, 24);
-        emit_lea(e, H_RCX, h_base(H_R11, (int32_t)size - 1));
-        emit_pext(e, H_RCX, H_RCX,
-                  h_frame(offsetof(struct dbt_frame, cross_mask) + 8 * cross_index(size)));
-        slow_if_zero(t, DBT_STUB_CROSS, size, write);
-    }
+    if (size > 1 && !t->aligned)
+        emit_cross_check(t, size, write);
     dbt_reach(t, 24);
     emit_pext(e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, page_mask)));
     if (write)
-        emit_load(e, H_RCX, h_index(H_RSP, H_RCX, 8, dbt_tables_write_disp()));
+        emit_load(e, H_RCX, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + dbt_tables_write_disp()));
     else
         emit_load(e, H_RCX, (struct host_mem){H_NONE, H_RCX, 8, H_SEG_GS, 0});
     slow_if_zero(t, DBT_STUB_EXIT, size, write);
