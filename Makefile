@@ -5,6 +5,7 @@
 #   make test     build and run everything that CI runs (tools/run-tests --help)
 #   make check    the fast tests only (under a minute, no privileges, no guest)
 #   make bench    measurements beside QEMU TCG where it is installed (BENCH_ARGS='--rounds 1')
+#   make bench-engines   programs natively and on every engine (BENCH_ARGS='--programs fib')
 #   make install  DESTDIR= and prefix= as usual
 #   make clean    removes build directories (the downloaded guest stays in .cache)
 
@@ -18,7 +19,7 @@ SHELL       = /bin/bash
 
 export BUILD
 
-.PHONY: all run test check bench install clean distclean setup
+.PHONY: all run test check bench bench-engines install clean distclean setup
 
 # Even --quiet, Ninja says that it had nothing to do, and prints all of Meson's
 # output when it runs that again.
@@ -57,6 +58,11 @@ check: all
 bench: all $(GUEST)/initrd.cpio.gz
 	@tools/setup build guest bench
 	@bench/run $(BENCH_ARGS)
+
+# What it found missing is in its output; a figure that is not met is no error of make.
+bench-engines: all $(GUEST)/initrd.cpio.gz
+	@tools/setup build guest bench
+	@bench/engines/run $(BENCH_ARGS)
 
 # The prefix first: what is installed where is settled when Meson runs again.
 install: $(BUILD)/build.ninja
