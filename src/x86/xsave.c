@@ -241,12 +241,10 @@ int x86_fpu_from_fxsave(struct x86_fpu *f, const uint8_t image[X86_FXSAVE_BYTES]
     return 0;
 }
 
-void x86_fpu_to_xsave(const struct x86_fpu *f, uint64_t components,
-                      uint8_t image[X86_XSAVE_MAX_BYTES])
+void x86_fpu_to_layout(const struct x86_fpu *f, const struct x86_xsave_layout *l,
+                       uint64_t components, uint8_t image[X86_XSAVE_MAX_BYTES])
 {
-    struct x86_xsave_layout l;
-    x86_xsave_layout_host(&l);
-    components &= l.components;
+    components &= l->components;
     memset(image, 0, X86_XSAVE_MAX_BYTES);
     put_le32(image + X86_FX_MXCSR, f->mxcsr);
     put_le32(image + X86_FX_MXCSR + 4, X86_MXCSR_MASK);
@@ -257,19 +255,17 @@ void x86_fpu_to_xsave(const struct x86_fpu *f, uint64_t components,
         x86_image_put(f, X86_XCOMP_SSE, 16, image + X86_FX_XMM);
     for (unsigned c = X86_XCOMP_AVX; c < X86_XCOMP_COUNT; c++)
         if (components >> c & 1)
-            x86_image_put(f, c, 16, image + l.offset[c]);
+            x86_image_put(f, c, 16, image + l->offset[c]);
 }
 
-int x86_fpu_from_xsave(struct x86_fpu *f, uint64_t components,
-                       const uint8_t image[X86_XSAVE_MAX_BYTES])
+int x86_fpu_from_layout(struct x86_fpu *f, const struct x86_xsave_layout *l,
+                        uint64_t components, const uint8_t image[X86_XSAVE_MAX_BYTES])
 {
-    struct x86_xsave_layout l;
-    x86_xsave_layout_host(&l);
     uint64_t present = get_le64(image + X86_XSAVE_BV);
     if (present & ~components || get_le64(image + X86_XSAVE_COMP) ||
         !mxcsr_valid(get_le32(image + X86_FX_MXCSR)))
         return -EINVAL;
-    components &= l.components;
+    components &= l->components;
     for (unsigned c = 0; c < X86_XCOMP_COUNT; c++) {
         if (!(components >> c & 1))
             continue;
@@ -278,9 +274,25 @@ int x86_fpu_from_xsave(struct x86_fpu *f, uint64_t components,
         else if (c == X86_XCOMP_X87)
             x86_image_get_x87(f, form_host, image);
         else
-            x86_image_get(f, c, 16, image + (c == X86_XCOMP_SSE ? X86_FX_XMM : l.offset[c]));
+            x86_image_get(f, c, 16, image + (c == X86_XCOMP_SSE ? X86_FX_XMM : l->offset[c]));
     }
     if (components & (X86_XCR0_SSE | X86_XCR0_AVX))
         f->mxcsr = get_le32(image + X86_FX_MXCSR);
     return 0;
+}
+
+void x86_fpu_to_xsave(const struct x86_fpu *f, uint64_t components,
+                      uint8_t image[X86_XSAVE_MAX_BYTES])
+{
+    struct x86_xsave_layout l;
+    x86_xsave_layout_host(&l);
+    x86_fpu_to_layout(f, &l, components, image);
+}
+
+int x86_fpu_from_xsave(struct x86_fpu *f, uint64_t components,
+                       const uint8_t image[X86_XSAVE_MAX_BYTES])
+{
+    struct x86_xsave_layout l;
+    x86_xsave_layout_host(&l);
+    return x86_fpu_from_layout(f, &l, components, image);
 }

@@ -10,6 +10,7 @@
 #define RING3_X86_XSAVE_H
 
 #include "x86/system.h"
+#include "x86/xsave_layout.h"
 
 enum { X86_FXSAVE_BYTES = 512, X86_XSAVE_MAX_BYTES = 4096 };
 
@@ -20,6 +21,12 @@ void x86_fpu_to_xsave(const struct x86_fpu *f, uint64_t components,
  * header or MXCSR. */
 int x86_fpu_from_xsave(struct x86_fpu *f, uint64_t components,
                        const uint8_t image[X86_XSAVE_MAX_BYTES]);
+/* The same for whoever does it often and keeps the host's layout: finding that
+ * out executes CPUID, which takes microseconds on a virtual host. */
+void x86_fpu_to_layout(const struct x86_fpu *f, const struct x86_xsave_layout *l,
+                       uint64_t components, uint8_t image[X86_XSAVE_MAX_BYTES]);
+int x86_fpu_from_layout(struct x86_fpu *f, const struct x86_xsave_layout *l,
+                        uint64_t components, const uint8_t image[X86_XSAVE_MAX_BYTES]);
 void x86_fpu_to_fxsave(const struct x86_fpu *f, uint8_t image[X86_FXSAVE_BYTES]);
 int x86_fpu_from_fxsave(struct x86_fpu *f, const uint8_t image[X86_FXSAVE_BYTES]);
 void x86_fpu_reset(struct x86_fpu *f);

@@ -137,6 +137,7 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     d = dbt_of(v);
     d->env_ops = env;
     d->fpu_components = host_components();
+    x86_xsave_layout_host(&d->layout);
     d->x87_selectors = x86_hostinsn_x87_selectors(v->cpu.hostinsns);
     d->t = calloc(1, sizeof *d->t);
     d->cache = dbt_cache_new(CACHE_BYTES, err);

@@ -33,7 +33,7 @@ void dbt_fpu_sync(struct dbt_vcpu *d)
     dbt_fpu_park(d);
     if (d->fpu == DBT_FPU_SYNCED)
         return;
-    BUG_ON(x86_fpu_from_xsave(f, d->fpu_components, d->image));
+    BUG_ON(x86_fpu_from_layout(f, &d->layout, d->fpu_components, d->image));
     f->fip = d->x87.fip;
     f->fdp = d->x87.fdp;
     f->fop = (uint16_t)d->x87.fop;
@@ -51,7 +51,7 @@ void dbt_fpu_load(struct dbt_vcpu *d)
     if (d->fpu == DBT_FPU_SYNCED) {
         const struct x86_fpu *f = &d->interp.cpu.s.fpu;
 
-        x86_fpu_to_xsave(f, d->fpu_components, d->image);
+        x86_fpu_to_layout(f, &d->layout, d->fpu_components, d->image);
         d->x87 = (struct dbt_x87){f->fip, f->fdp, f->fop, X86_DS};
         d->fcs = f->fcs;
         d->fds = f->fds;

@@ -38,6 +38,7 @@ struct dbt_vcpu {
     uint16_t fcs, fds;
     bool x87_selectors;                     /* the host keeps them */
     uint64_t fpu_components;                /* XCR0 bits that are switched */
+    struct x86_xsave_layout layout;         /* of `image`: the host's */
     uint64_t gs_base;                       /* what the thread's GS base is now */
     uint32_t ring_mode[DBT_RINGS];          /* mode key the jump table is valid for */
     /* Entries of the jump table that are not empty; beyond the limit: all. */
