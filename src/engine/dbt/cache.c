@@ -21,7 +21,8 @@
 #include "base/bug.h"
 #include "base/error.h"
 
-enum { HASH_SIZE = 1 << 15, ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST };
+enum { HASH_SIZE = 1 << 15, ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST, COUNTDOWNS = 1 << 18,
+       COUNTDOWN_BYTES = 4 * COUNTDOWNS };
 
 struct dbt_cache {
     uint8_t *write, *exec;
@@ -29,12 +30,31 @@ struct dbt_cache {
     uint64_t generation;
     struct dbt_block **block;               /* ascending host addresses */
     size_t blocks, cap;
-    struct dbt_block *by_rip[HASH_SIZE], *by_page[HASH_SIZE];
+    size_t countdowns;
+    struct dbt_block *by_rip[HASH_SIZE];
+    struct dbt_part *by_page[HASH_SIZE];
 };
 
 static unsigned hash(uint64_t v)
 {
     return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 49);
+}
+
+/* Code, and behind it the counters that it reaches RIP-relative. */
+static uint8_t *map_exec(int fd, size_t bytes)
+{
+    uint8_t *p = mmap(NULL, bytes + COUNTDOWN_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p != MAP_FAILED &&
+        mmap(p, bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        int why = errno;
+
+        munmap(p, bytes + COUNTDOWN_BYTES);
+        errno = why;
+        return MAP_FAILED;
+    }
+    return p;
 }
 
 struct dbt_cache *dbt_cache_new(size_t bytes, struct error **err)
@@ -47,7 +67,7 @@ struct dbt_cache *dbt_cache_new(size_t bytes, struct error **err)
     c->write = c->exec = MAP_FAILED;
     if (fd >= 0 && !ftruncate(fd, (off_t)bytes)) {
         c->write = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        c->exec = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        c->exec = map_exec(fd, bytes);
     }
     if (c->write == MAP_FAILED || c->exec == MAP_FAILED) {
         error_set(err, errno, "cannot map %zu MiB of code memory", bytes >> 20);
@@ -64,6 +84,7 @@ static void block_free(struct dbt_block *b)
 {
     free(b->insn);
     free(b->site);
+    free(b->part);
     free(b);
 }
 
@@ -76,7 +97,7 @@ void dbt_cache_free(struct dbt_cache *c)
     if (c->write != MAP_FAILED)
         munmap(c->write, c->bytes);
     if (c->exec != MAP_FAILED)
-        munmap(c->exec, c->bytes);
+        munmap(c->exec, c->bytes + COUNTDOWN_BYTES);
     free(c->block);
     free(c);
 }
@@ -105,10 +126,21 @@ static void *copy_of(const void *data, size_t bytes)
     return p;
 }
 
+static void parts_add(struct dbt_cache *c, struct dbt_block *b)
+{
+    for (unsigned i = 0; i < b->parts; i++) {
+        struct dbt_part **slot = &c->by_page[hash(b->part[i].phys >> PAGE_SHIFT)];
+
+        b->part[i].block = b;
+        b->part[i].next = *slot;
+        *slot = &b->part[i];
+    }
+}
+
 struct dbt_block *dbt_cache_commit(struct dbt_cache *c, const struct emit *e,
                                    const struct dbt_block *proto)
 {
-    struct dbt_block *b, **slot;
+    struct dbt_block *b;
 
     c->used = align_up((size_t)(e->p - c->write), 16);
     if (!proto)
@@ -116,8 +148,9 @@ struct dbt_block *dbt_cache_commit(struct dbt_cache *c, const struct emit *e,
     b = copy_of(proto, sizeof *proto);
     b->insn = copy_of(proto->insn, (proto->insns + 1u) * sizeof *proto->insn);
     b->site = copy_of(proto->site, proto->sites * sizeof *proto->site);
+    b->part = copy_of(proto->part, proto->parts * sizeof *proto->part);
     b->host = dbt_cache_exec(c, e->start);
-    b->body = b->host + b->insn[0].host_offset;
+    b->body = b->host + (proto->body - e->start);
     b->host_bytes = (uint32_t)(e->p - e->start);
     if (c->blocks == c->cap) {
         c->cap = c->cap ? 2 * c->cap : 4096;
@@ -125,13 +158,42 @@ struct dbt_block *dbt_cache_commit(struct dbt_cache *c, const struct emit *e,
         BUG_ON(!c->block);
     }
     c->block[c->blocks++] = b;
-    slot = &c->by_rip[hash(b->rip)];
-    b->next_hash = *slot;
-    *slot = b;
-    slot = &c->by_page[hash(b->phys >> PAGE_SHIFT)];
-    b->next_page = *slot;
-    *slot = b;
+    parts_add(c, b);
+    if (!b->head) {
+        struct dbt_block **slot = &c->by_rip[hash(b->rip)];
+        b->next_hash = *slot;
+        *slot = b;
+    }
     return b;
+}
+
+uint32_t *dbt_cache_countdown(struct dbt_cache *c)
+{
+    uint32_t *at = (uint32_t *)(c->exec + c->bytes) + c->countdowns;
+
+    if (c->countdowns == COUNTDOWNS)
+        return NULL;
+    c->countdowns++;
+    *at = DBT_HOT;
+    return at;
+}
+
+static uint8_t *writable(const struct dbt_cache *c, const uint8_t *executable)
+{
+    return c->write + (executable - c->exec);
+}
+
+const uint8_t *dbt_cache_near(const struct dbt_cache *c, const void *executable)
+{
+    return writable(c, executable);
+}
+
+void dbt_cache_trace(struct dbt_cache *c, struct dbt_block *head, struct dbt_block *trace)
+{
+    struct emit e = {.p = writable(c, head->body), .end = writable(c, head->body) + DBT_MIN_BODY};
+
+    head->trace = trace;
+    emit_jmp(&e, writable(c, trace->body));
 }
 
 void dbt_cache_keep(struct dbt_cache *c)
@@ -146,6 +208,7 @@ void dbt_cache_reset(struct dbt_cache *c)
     c->blocks = 0;
     c->generation++;
     c->used = c->keep;
+    c->countdowns = 0;
     memset(c->by_rip, 0, sizeof c->by_rip);
     memset(c->by_page, 0, sizeof c->by_page);
 }
@@ -191,17 +254,45 @@ uint8_t *dbt_cache_start(const struct dbt_cache *c)
     return c->write;
 }
 
+uint64_t dbt_cache_address(const struct dbt_cache *c, uint32_t offset)
+{
+    return (uint64_t)(uintptr_t)c->exec + offset;
+}
+
 struct dbt_block *dbt_cache_at_offset(struct dbt_cache *c, uint32_t offset)
 {
-    return dbt_cache_at(c, (uint64_t)(uintptr_t)c->exec + offset);
+    return dbt_cache_at(c, dbt_cache_address(c, offset));
 }
 
 void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt_block *to)
 {
-    const uint8_t *body = c->write + (to->body - c->exec);
+    const uint8_t *body = writable(c, to->trace ? to->trace->body : to->body);
     int32_t rel = (int32_t)(body - (site->jump + 4));
 
     __builtin_memcpy(site->jump, &rel, 4);      /* in place: vector state may be live */
+}
+
+static void unhash(struct dbt_cache *c, struct dbt_block *b)
+{
+    struct dbt_block **link = &c->by_rip[hash(b->rip)];
+
+    while (*link != b)
+        link = &(*link)->next_hash;
+    *link = b->next_hash;
+}
+
+/* The head counts again. */
+static void untrace(struct dbt_cache *c, struct dbt_block *trace)
+{
+    struct dbt_block *head = trace->head;
+    struct emit e;
+
+    if (head->trace != trace || head->dropped)
+        return;
+    head->trace = NULL;
+    e = (struct emit){.p = writable(c, head->body), .end = writable(c, head->body) + DBT_MIN_BODY};
+    emit_load32_rip(&e, H_RCX, dbt_cache_near(c, head->countdown));
+    *head->countdown = DBT_HOT;
 }
 
 /* Whoever gets here leaves for the dispatcher, with the target in r11. Chained
@@ -209,19 +300,40 @@ void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt
  * with the same low bits to the entry, so there r11 stays what it is. */
 static void seal(struct dbt_cache *c, struct dbt_block *b)
 {
-    struct emit e = {.start = c->write + (b->host - c->exec)};
-    struct dbt_block **link = &c->by_rip[hash(b->rip)];
+    struct emit e = {.p = writable(c, b->host), .end = writable(c, b->host) + b->host_bytes};
 
-    while (*link != b)
-        link = &(*link)->next_hash;
-    *link = b->next_hash;
     b->dropped = true;
-    e.p = e.start;
-    e.end = e.start + b->host_bytes;
-    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
-    e.p = e.start + b->insn[0].host_offset;
+    if (b->head) {
+        untrace(c, b);
+    } else {
+        unhash(c, b);
+        emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+    }
+    e.p = writable(c, b->body);
     emit_mov_ri(&e, H_R11, b->rip);
     emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+}
+
+/* All parts of a block leave their lists. */
+static void parts_remove(struct dbt_cache *c, struct dbt_block *b)
+{
+    for (unsigned i = 0; i < b->parts; i++) {
+        struct dbt_part **link = &c->by_page[hash(b->part[i].phys >> PAGE_SHIFT)];
+
+        while (*link != &b->part[i])
+            link = &(*link)->next;
+        *link = b->part[i].next;
+    }
+}
+
+static struct dbt_block *overlapping(struct dbt_cache *c, uint64_t page, uint64_t phys,
+                                     uint64_t len)
+{
+    for (struct dbt_part *p = c->by_page[hash(page)]; p; p = p->next) {
+        if (p->phys < phys + len && phys < p->phys + p->bytes && p->phys >> PAGE_SHIFT == page)
+            return p->block;
+    }
+    return NULL;
 }
 
 unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len)
@@ -229,16 +341,11 @@ unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len)
     unsigned dropped = 0;
 
     for (uint64_t page = phys >> PAGE_SHIFT; page <= (phys + len - 1) >> PAGE_SHIFT; page++) {
-        struct dbt_block **link = &c->by_page[hash(page)], *b;
-        while ((b = *link)) {
-            if (b->phys < phys + len && phys < b->phys + b->guest_bytes &&
-                b->phys >> PAGE_SHIFT == page) {
-                seal(c, b);
-                *link = b->next_page;
-                dropped++;
-            } else {
-                link = &b->next_page;
-            }
+        struct dbt_block *b;
+        while ((b = overlapping(c, page, phys, len))) {
+            parts_remove(c, b);
+            seal(c, b);
+            dropped++;
         }
     }
     return dropped;
@@ -246,11 +353,11 @@ unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len)
 
 bool dbt_cache_page_has_code(const struct dbt_cache *c, uint64_t phys)
 {
-    const struct dbt_block *b = c->by_page[hash(phys >> PAGE_SHIFT)];
+    const struct dbt_part *p = c->by_page[hash(phys >> PAGE_SHIFT)];
 
-    while (b && b->phys >> PAGE_SHIFT != phys >> PAGE_SHIFT)
-        b = b->next_page;
-    return b;
+    while (p && p->phys >> PAGE_SHIFT != phys >> PAGE_SHIFT)
+        p = p->next;
+    return p;
 }
 
 size_t dbt_cache_used(const struct dbt_cache *c)

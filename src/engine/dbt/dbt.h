@@ -65,6 +65,7 @@ enum dbt_exit {
     DBT_EXIT_CHAIN,      /* a direct jump not yet linked */
     DBT_EXIT_LOOKUP,     /* target in r11: not in the jump table, or a request is waiting */
     DBT_EXIT_FPU,        /* guest vector state is wanted in the host's registers */
+    DBT_EXIT_HOT,        /* a block has run often enough to become the head of a trace */
     DBT_EXIT_FAULT,      /* the host faulted in translated code */
     DBT_EXITS
 };
@@ -115,11 +116,11 @@ struct dbt_frame {
     uint64_t jump[DBT_JUMPS];               /* checked entries, by masked target address */
 };
 
-/* A place in a block where the code may be left: found by return address. */
 /* Flags that POPF at CPL 0 can change besides IF and the arithmetic ones. */
 #define DBT_POPF_OTHER (X86_FLAG_TF | X86_FLAG_DF | X86_FLAG_IOPL | X86_FLAG_NT | X86_FLAG_RF | \
                         X86_FLAG_VM | X86_FLAG_AC | X86_FLAG_ID)
 
+/* A place where translated code may be left: found by return address. */
 struct dbt_site {
     uint32_t host_offset;                   /* of the return address, from block start */
     uint16_t insn;
@@ -131,25 +132,44 @@ struct dbt_site {
 };
 
 struct dbt_insn {
+    uint64_t rip;
     uint32_t host_offset;                   /* first host byte */
-    uint16_t guest_offset;
-    uint16_t mnemonic;                      /* Zydis's number; 0: not decodable here */
     bool fpu;                               /* may touch vector or x87 state */
     bool masked;                            /* may leave out some of its memory operand */
+    uint16_t mnemonic;                      /* ZydisMnemonic; 0: undecodable */
+    bool inside;                            /* relies on what the code before it left in
+                                               scratch registers: not to be entered here */
 };
 
+/* Guest code that a block was made from. A trace has several pieces. */
+struct dbt_part {
+    struct dbt_block *block;
+    uint64_t phys;
+    uint32_t bytes;
+    struct dbt_part *next;                  /* of the same guest-physical page */
+};
+
+/* A block: straight guest code within a page, entered at its first instruction. A
+ * trace: the way that execution usually takes through several blocks, head first,
+ * with side exits to the blocks. It is entered through its head alone, whose
+ * beginning is overwritten with a jump to it. */
 struct dbt_block {
     uint64_t rip, phys;
     uint32_t mode;                          /* DBT_MODE_* */
     uint32_t host_bytes;
     uint8_t *host;                          /* executable mapping: checked entry */
     uint8_t *body;                          /* past the check */
-    uint16_t insns, sites, guest_bytes;
+    uint16_t insns, sites, parts;
     bool dropped;
     bool uses_fpu;                          /* may be entered in mid-block only with fpu_live */
+    uint32_t *countdown;                    /* to its becoming a trace; NULL: never */
+    struct dbt_block *trace;                /* of which this is the head */
+    struct dbt_block *head;                 /* this is the trace of that block */
+    bool loops;                             /* and leads back to it */
     struct dbt_insn *insn;                  /* insns + 1: the last is the end */
     struct dbt_site *site;
-    struct dbt_block *next_hash, *next_page;
+    struct dbt_part *part;
+    struct dbt_block *next_hash;
 };
 
 struct dbt_cache;
@@ -171,13 +191,21 @@ struct dbt_block *dbt_cache_find(struct dbt_cache *c, uint64_t rip, uint64_t phy
 struct dbt_block *dbt_cache_at(struct dbt_cache *c, uint64_t host_pc);
 bool dbt_cache_contains(const struct dbt_cache *c, uint64_t host_pc);
 uint8_t *dbt_cache_start(const struct dbt_cache *c);  /* writable mapping */
-/* The block that the code at this offset belongs to. */
+/* Of the code at this offset, and the block it belongs to. */
+uint64_t dbt_cache_address(const struct dbt_cache *c, uint32_t offset);
 struct dbt_block *dbt_cache_at_offset(struct dbt_cache *c, uint32_t offset);
 void dbt_cache_range(const struct dbt_cache *c, uintptr_t *start, uintptr_t *end);
 /* Drops blocks that overlap [phys, phys+len); returns how many. */
 unsigned dbt_cache_drop(struct dbt_cache *c, uint64_t phys, uint64_t len);
 bool dbt_cache_page_has_code(const struct dbt_cache *c, uint64_t phys);
 void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt_block *to);
+/* A counter for the next block, within reach of RIP-relative addresses; NULL: there
+ * are no more. */
+uint32_t *dbt_cache_countdown(struct dbt_cache *c);
+/* What RIP-relative emitters (emit.h) want to know of an address. */
+const uint8_t *dbt_cache_near(const struct dbt_cache *c, const void *executable);
+/* From now on `head` jumps to `trace`. */
+void dbt_cache_trace(struct dbt_cache *c, struct dbt_block *head, struct dbt_block *trace);
 size_t dbt_cache_used(const struct dbt_cache *c);
 /* Moves with every reset: blocks and sites found before are gone. */
 uint64_t dbt_cache_generation(const struct dbt_cache *c);
@@ -223,8 +251,13 @@ bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out);
 
 /* ---- translate.c ---------------------------------------------------------- */
 
-/* DBT_MIN_BODY: room to seal a dropped block (cache.c). */
-enum { DBT_MIN_BODY = 24, DBT_MAX_INSNS = 48, DBT_MAX_SITES = 160, DBT_MAX_HOST = 12288 };
+enum {
+    DBT_MIN_BODY = 24,                      /* room to seal a dropped block (cache.c) */
+    DBT_BLOCK_INSNS = 48, DBT_TRACE_INSNS = 160,
+    DBT_MAX_SITES = 640, DBT_MAX_HOST = 49152, DBT_MAX_FARS = 96, DBT_MAX_PARTS = 48,
+    DBT_MAX_RETURNS = 16,
+    DBT_HOT = 400,                          /* executions that make a block hot */
+};
 
 /* Cold code that a JRCXZ goes to; JRCXZ reaches 127 bytes, so pending stubs are
  * put down in islands before the oldest gets out of reach. */
@@ -240,27 +273,64 @@ struct dbt_stub {
     uint16_t insn;
 };
 
+/* The other way of a conditional branch: put down behind everything else. */
+struct dbt_far {
+    uint8_t *from;                          /* the branch's 32-bit displacement */
+    uint64_t rip, target;                   /* of the branch; guest address to go on at */
+    uint16_t insn;
+};
+
+/* Where guest code is to be read. */
+struct dbt_source {
+    uint64_t rip, phys;
+    const uint8_t *code;                    /* up to the end of the page */
+    size_t bytes;
+    const uint8_t *entry;                   /* its block's checked entry */
+};
+
+/* What the translator asks about the way that a trace takes. */
+struct dbt_guide {
+    /* May it go on at `rip`? Then says where that is. */
+    bool (*follow)(void *opaque, uint64_t rip, struct dbt_source *out);
+    /* Which of two ways is usual? */
+    uint64_t (*usual)(void *opaque, uint64_t a, uint64_t b);
+    void *opaque;
+};
+
 struct dbt_translation {
     struct emit e;
     uint64_t rip;                           /* guest-virtual address of the block */
-    uint64_t phys;
     uint32_t mode;
     unsigned code_bits;
-    const uint8_t *code;                    /* guest bytes, up to the end of the page */
-    size_t code_bytes;
-    struct dbt_insn insn[DBT_MAX_INSNS + 1];
+    struct dbt_source source;               /* the piece of code at hand */
+    size_t at;                              /* how far it has been read */
+    bool open;                              /* goes on behind the instruction at hand */
+    uint8_t *body;                          /* behind the checked entry */
+    struct dbt_insn insn[DBT_TRACE_INSNS + 1];
     struct dbt_site site[DBT_MAX_SITES];
-    unsigned insns, sites;
+    struct dbt_part part[DBT_MAX_PARTS];
+    struct dbt_far far[DBT_MAX_FARS];
     struct dbt_stub stub[DBT_MAX_STUBS];
-    unsigned stubs;
+    unsigned insns, sites, parts, fars, stubs;
+    const struct dbt_guide *guide;          /* a trace; NULL: a block */
+    uint64_t returns[DBT_MAX_RETURNS];      /* return addresses pushed within the trace */
+    unsigned return_depth;
     bool fpu_checked;
+    bool loops;                             /* the trace leads back to its head */
     bool aligned;                           /* this instruction faults unless its operand is */
+    uint32_t *countdown;
     const struct x86_cpu *cpu;
+    const struct dbt_cache *cache;
     const uint8_t *cache_start;             /* writable mapping: what origin counts from */
 };
 
-/* Translates the block at t->rip into t->e. False: not even one instruction
- * (the caller interprets), or out of room (e.overflow). */
+/* Translates the code at t->source into t->e. False: out of room (e.overflow). */
 bool dbt_translate(struct dbt_translation *t);
+
+/* Which entry of the jump table a guest address has: as PEXT by DBT_JUMP_MASK. */
+static inline unsigned dbt_jump_index(uint64_t rip)
+{
+    return (unsigned)((rip & 0x1ff) | (rip >> 3 & 0x1e00));
+}
 
 #endif

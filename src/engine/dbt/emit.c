@@ -184,6 +184,32 @@ void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_r
     emit_vex_rr(e, 2, 1, 0xf7, dst, src, count);
 }
 
+static void emit_rip(struct emit *e, unsigned opcode, bool w, enum host_reg reg, const uint8_t *to)
+{
+    unsigned rex = 0x40 | (unsigned)w << 3 | (reg > 7) << 2;
+
+    if (rex != 0x40)
+        e8(e, (uint8_t)rex);
+    e8(e, (uint8_t)opcode);
+    e8(e, (uint8_t)((reg & 7) << 3 | 5));
+    e32(e, (uint32_t)((uintptr_t)to - ((uintptr_t)e->p + 4)));
+}
+
+void emit_load32_rip(struct emit *e, enum host_reg dst, const uint8_t *to)
+{
+    emit_rip(e, 0x8b, false, dst, to);
+}
+
+void emit_store32_rip(struct emit *e, const uint8_t *to, enum host_reg src)
+{
+    emit_rip(e, 0x89, false, src, to);
+}
+
+void emit_lea_rip(struct emit *e, enum host_reg dst, const uint8_t *to)
+{
+    emit_rip(e, 0x8d, true, dst, to);
+}
+
 void emit_not(struct emit *e, enum host_reg r) { emit_rr(e, 0xf7, true, 2, r); }
 
 uint8_t *emit_jrcxz(struct emit *e)

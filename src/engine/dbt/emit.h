@@ -98,6 +98,11 @@ void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned co
 /* Shifts left by the low 6 bits of `count`. */
 void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count);
 void emit_not(struct emit *e, enum host_reg r);
+/* ecx = *at and back; lea. RIP-relative: `to` is where it would be if it were as far
+ * from the writable mapping as it is from the executable one. */
+void emit_load32_rip(struct emit *e, enum host_reg dst, const uint8_t *to);
+void emit_store32_rip(struct emit *e, const uint8_t *to, enum host_reg src);
+void emit_lea_rip(struct emit *e, enum host_reg dst, const uint8_t *to);
 /* jrcxz over a distance not known yet: returns the byte to patch. */
 uint8_t *emit_jrcxz(struct emit *e);
 uint8_t *emit_jmp8(struct emit *e);

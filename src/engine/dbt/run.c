@@ -65,7 +65,7 @@ static void jumps_flush_all(struct dbt_vcpu *d)
 
 static void jump_remember(struct dbt_vcpu *d, enum dbt_ring ring, const struct dbt_block *b)
 {
-    uint16_t i = (uint16_t)((b->rip & 0x1ff) | (b->rip >> 3 & 0x1e00));
+    uint16_t i = (uint16_t)dbt_jump_index(b->rip);
     struct dbt_frame *f = d->frame[ring];
 
     if (f->jump[i] == d->thunks.jump_miss && d->jumped[ring] <= DBT_JUMPED_MAX) {
@@ -110,34 +110,108 @@ static void forget_all(struct dbt_vcpu *d)
     d->forget = false;
 }
 
-static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint8_t *code)
+/* Translates what d->t->source and ->guide say into code memory; NULL: no room. */
+static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
 {
     struct dbt_translation *t = d->t;
-    struct dbt_block proto = {.rip = d->interp.cpu.s.rip, .phys = phys, .mode = mode_key(d)};
+
+    if (!dbt_cache_begin(d->cache, &t->e))
+        return NULL;
+    t->cpu = &d->interp.cpu;
+    t->cache_start = dbt_cache_start(d->cache);
+    t->cache = d->cache;
+    t->mode = proto->mode;
+    t->code_bits = proto->mode & DBT_MODE_BITS;
+    t->countdown = proto->countdown;
+    if (!dbt_translate(t))
+        return NULL;
+    proto->insns = (uint16_t)t->insns;
+    proto->sites = (uint16_t)t->sites;
+    proto->parts = (uint16_t)t->parts;
+    proto->uses_fpu = t->fpu_checked;
+    proto->loops = t->loops;
+    proto->insn = t->insn;
+    proto->site = t->site;
+    proto->part = t->part;
+    proto->body = t->body;
+    COUNT(&d->interp.vcpu.counters, blocks_made);
+    return dbt_cache_commit(d->cache, &t->e, proto);
+}
+
+static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint8_t *code)
+{
+    uint64_t rip = d->interp.cpu.s.rip;
+    struct dbt_block *b, proto = {.rip = rip, .phys = phys, .mode = mode_key(d)};
 
     /* From now on nobody stores to the page unseen. */
     if (!interp_code_hold(&d->interp, phys & PAGE_MASK))
         return NULL;
-    if (!dbt_cache_begin(d->cache, &t->e)) {
+    d->t->guide = NULL;
+    d->t->source = (struct dbt_source){.rip = rip, .phys = phys, .code = code,
+                                       .bytes = PAGE_SIZE - (phys & PAGE_OFFSET_MASK)};
+    proto.countdown = d->counting ? NULL : dbt_cache_countdown(d->cache);
+    b = make(d, &proto);
+    if (!b) {
         forget_all(d);
-        BUG_ON(!dbt_cache_begin(d->cache, &t->e));
+        proto.countdown = d->counting ? NULL : dbt_cache_countdown(d->cache);
+        b = make(d, &proto);
+        BUG_ON(!b);
     }
-    t->cpu = &d->interp.cpu;
-    t->cache_start = dbt_cache_start(d->cache);
-    t->rip = proto.rip;
-    t->mode = proto.mode;
-    t->code_bits = proto.mode & DBT_MODE_BITS;
-    t->code = code;
-    t->code_bytes = PAGE_SIZE - (phys & PAGE_OFFSET_MASK);
-    BUG_ON(!dbt_translate(t));
-    proto.insns = (uint16_t)t->insns;
-    proto.sites = (uint16_t)t->sites;
-    proto.guest_bytes = t->insn[t->insns].guest_offset;
-    proto.uses_fpu = t->fpu_checked;
-    proto.insn = t->insn;
-    proto.site = t->site;
-    COUNT(&d->interp.vcpu.counters, blocks_made);
-    return dbt_cache_commit(d->cache, &t->e, &proto);
+    return b;
+}
+
+/* ---- traces ------------------------------------------------------------------- */
+
+/* The block at `rip`, if that is mapped and has been translated. */
+static struct dbt_block *known(struct dbt_vcpu *d, uint64_t rip, struct dbt_source *out)
+{
+    struct x86_cpu *cpu = &d->interp.cpu;
+    const uint8_t *host = x86_tlb_hit(cpu, gva(rip), 1, X86_EXEC);
+    struct dbt_block *b;
+    uint64_t phys;
+
+    if (!host)
+        return NULL;
+    phys = x86_tlb_at(cpu, gva(rip))->phys | (rip & PAGE_OFFSET_MASK);
+    b = dbt_cache_find(d->cache, rip, phys, mode_key(d));
+    if (b && out)
+        *out = (struct dbt_source){rip, phys, host, PAGE_SIZE - (rip & PAGE_OFFSET_MASK), b->host};
+    return b;
+}
+
+static unsigned executions(const struct dbt_block *b)
+{
+    return !b || !b->countdown ? 0 : b->trace || *b->countdown > DBT_HOT ? DBT_HOT
+                                                                        : DBT_HOT - *b->countdown;
+}
+
+static bool guide_follow(void *opaque, uint64_t rip, struct dbt_source *out)
+{
+    const struct dbt_block *b = known(opaque, rip, out);
+
+    return executions(b) > DBT_HOT / 16 && !(b->trace && b->trace->loops);
+}
+
+static uint64_t guide_usual(void *opaque, uint64_t a, uint64_t b)
+{
+    return executions(known(opaque, b, NULL)) > executions(known(opaque, a, NULL)) ? b : a;
+}
+
+/* The way that execution usually takes from `head` on, as one piece of code. */
+static struct dbt_block *trace(struct dbt_vcpu *d, struct dbt_block *head)
+{
+    const struct dbt_guide guide = {guide_follow, guide_usual, d};
+    struct dbt_block *t, proto = {.rip = head->rip, .phys = head->phys, .mode = head->mode,
+                                  .head = head};
+
+    if (known(d, head->rip, &d->t->source) != head)
+        return NULL;
+    d->t->guide = &guide;
+    t = make(d, &proto);
+    d->t->guide = NULL;
+    if (t)
+        dbt_cache_trace(d->cache, head, t);
+    return t;
 }
 
 /* Where the code at s.rip is. The usual case calls nothing outside this room,
@@ -271,8 +345,9 @@ static const struct next LOOK_UP = {NULL, 0, false}, BOUNDARY = {NULL, 0, true};
 
 static struct next resume(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn)
 {
-    if (b->uses_fpu && d->fpu != DBT_FPU_LIVE && insn)
-        return LOOK_UP;                     /* a new block checks again */
+    /* A new block checks again, and relies on nothing. */
+    if ((b->uses_fpu && d->fpu != DBT_FPU_LIVE && insn) || b->insn[insn].inside)
+        return LOOK_UP;
     return (struct next){b, insn, false};
 }
 
@@ -305,7 +380,7 @@ static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, u
         atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
         return BOUNDARY;
     if (b->dropped || b->mode != mode_key(d) || insn + 1u >= b->insns ||
-        d->interp.cpu.s.rip != b->rip + b->insn[insn + 1].guest_offset)
+        d->interp.cpu.s.rip != b->insn[insn + 1].rip)
         return LOOK_UP;
     return resume(d, b, insn + 1);
 }
@@ -314,7 +389,7 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
 {
     uint64_t key = d->interp.key;
 
-    d->interp.cpu.s.rip = b->rip + b->insn[insn].guest_offset;
+    d->interp.cpu.s.rip = b->insn[insn].rip;
     d->handed_over[b->insn[insn].mnemonic]++;
     interpret_one(d, b->insn[insn].fpu);
     return after_interpreting(d, b, insn, key);
@@ -355,7 +430,7 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
     gva_t page = gva(address & PAGE_MASK);
     uint8_t *host;
 
-    cpu->s.rip = b->rip + b->insn[site->insn].guest_offset;
+    cpu->s.rip = b->insn[site->insn].rip;
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
         (cpu->mode.code_bits == 64 && !canonical(address)))
         return exit_interp(d, b, site->insn);
@@ -386,6 +461,17 @@ static struct next exit_fpu(struct dbt_vcpu *d, struct dbt_block *b, unsigned in
         return exit_interp(d, b, insn);
     dbt_fpu_load(d);
     return resume(d, b, insn);
+}
+
+static struct next exit_hot(struct dbt_vcpu *d, struct dbt_block *b)
+{
+    struct dbt_block *t;
+
+    d->interp.cpu.s.rip = b->rip;
+    *b->countdown = UINT32_MAX;                 /* once is enough */
+    dbt_fpu_park(d);
+    t = trace(d, b);
+    return resume(d, t ? t : b, 0);
 }
 
 static unsigned insn_at(const struct dbt_block *b, uint64_t pc)
@@ -438,7 +524,7 @@ static struct next undo_jump(struct dbt_vcpu *d, const struct dbt_frame *f)
 
     if (!b || b->dropped)
         return BOUNDARY;                    /* faults at the target instead */
-    s->rip = b->rip + b->insn[b->insns - 1].guest_offset;
+    s->rip = b->insn[insn_at(b, dbt_cache_address(d->cache, f->origin))].rip;
     code = fetch(d, &phys);
     dbt_fpu_park(d);
     if (!code || x86_decode(code, PAGE_SIZE - (phys & PAGE_OFFSET_MASK), 64, &insn) < 0)
@@ -485,6 +571,7 @@ static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f, const str
         d->left--;
         return exit_chain(d, site);
     case DBT_EXIT_FPU: return exit_fpu(d, b, insn);
+    case DBT_EXIT_HOT: return exit_hot(d, b);
     default: return exit_interp(d, b, insn);
     }
 }

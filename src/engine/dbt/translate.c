@@ -4,7 +4,8 @@
  *
  * A block starts anywhere and ends at a branch, at an instruction the
  * interpreter has to finish the block with, at the end of the page, or when it
- * is long enough. At every instruction boundary the registers are where dbt.h
+ * is long enough. A trace (trace.c) is the same with a guide that knows how to
+ * go on behind branches. At every instruction boundary the registers are where dbt.h
  * says, so that any instruction may be left for the dispatcher and entered
  * again.
  */
@@ -139,6 +140,47 @@ void dbt_reach(struct dbt_translation *t, unsigned bytes)
     }
 }
 
+/* ---- the other ways of branches ------------------------------------------- */
+
+void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target)
+{
+    uint8_t *from = emit_jcc(&t->e, cc, NULL);
+
+    if (t->fars == DBT_MAX_FARS) {
+        t->e.overflow = true;
+        return;
+    }
+    t->far[t->fars++] = (struct dbt_far){from, t->insn[t->insns].rip, target,
+                                         (uint16_t)t->insns};
+}
+
+/* On the same page and not backward, the branch itself becomes the link. */
+static void far_put(struct dbt_translation *t, const struct dbt_far *far)
+{
+    unsigned insns = t->insns;
+
+    t->insns = far->insn;
+    dbt_reach(t, 64);
+    emit_patch32(&t->e, far->from);
+    if (!((far->target ^ far->rip) & PAGE_MASK) && far->target > far->rip)
+        dbt_link_here(t, far->from, far->target);
+    else
+        dbt_emit_goto(t, far->target);
+    t->insns = insns;
+}
+
+/* ---- pieces of guest code --------------------------------------------------- */
+
+void dbt_source_set(struct dbt_translation *t, const struct dbt_source *source)
+{
+    if (t->parts)
+        t->part[t->parts - 1].bytes = (uint32_t)t->at;
+    t->part[t->parts++] = (struct dbt_part){.phys = source->phys};
+    t->source = *source;
+    t->at = 0;
+    t->open = true;
+}
+
 /* ---- the block ---------------------------------------------------------- */
 
 /* Jumps through the jump table come in here with the target in r11. */
@@ -151,6 +193,17 @@ static void emit_checked_entry(struct dbt_translation *t)
     ok = emit_jrcxz(&t->e);
     exit_for(t, DBT_EXIT_LOOKUP, 0);
     emit_patch8(&t->e, ok);
+}
+
+/* Every entry counts, until the block is hot. */
+static void emit_countdown(struct dbt_translation *t)
+{
+    if (!t->countdown)
+        return;
+    emit_load32_rip(&t->e, H_RCX, dbt_cache_near(t->cache, t->countdown));
+    emit_lea32(&t->e, H_RCX, h_base(H_RCX, -1));
+    emit_store32_rip(&t->e, dbt_cache_near(t->cache, t->countdown), H_RCX);
+    dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_HOT);
 }
 
 /* Features the guest does not have make #UD: the interpreter knows how. */
@@ -174,22 +227,27 @@ static void emit_fpu_check(struct dbt_translation *t)
     t->fpu_checked = true;      /* holds for the block: see dbt_block.uses_fpu */
 }
 
-/* Emits instruction t->insns. True when the block goes on after it. */
-static bool emit_one(struct dbt_translation *t, const struct x86_insn *insn, uint64_t rip)
+static bool emit_translated(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    if (!executable(t, insn))
+        return false;
+    if (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn))
+        emit_fpu_check(t);
+    if (insn->class != X86_CLASS_BRANCH)
+        return dbt_emit_insn(t, insn);
+    t->open = false;
+    return dbt_emit_branch(t, insn, t->insn[t->insns].rip + insn->length);
+}
+
+/* Emits instruction t->insns; t->open says whether the block goes on after it. */
+static void emit_one(struct dbt_translation *t, const struct x86_insn *insn)
 {
     uint8_t *start = t->e.p;
     unsigned sites = t->sites, stubs = t->stubs;
-    bool done = false, checked = t->fpu_checked;
+    bool checked = t->fpu_checked;
 
-    if (executable(t, insn)) {
-        if (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn))
-            emit_fpu_check(t);
-        done = insn->class == X86_CLASS_BRANCH
-                   ? dbt_emit_branch(t, insn, rip + insn->length)
-                   : dbt_emit_insn(t, insn);
-    }
-    if (done)
-        return insn->class != X86_CLASS_BRANCH;
+    if (emit_translated(t, insn))
+        return;
     /* Nothing of a failed attempt may stay, and stubs that were put down
      * meanwhile belong to earlier instructions: start behind them. */
     t->fpu_checked = checked;
@@ -198,12 +256,13 @@ static bool emit_one(struct dbt_translation *t, const struct x86_insn *insn, uin
         t->stubs = stubs;
     }
     dbt_exit_here(t, DBT_EXIT_INTERP);
-    return !insn->ends_block;
+    t->open = !insn->ends_block;
 }
 
-static bool decode_next(struct dbt_translation *t, size_t at, struct x86_insn *insn)
+static bool decode_next(const struct dbt_translation *t, struct x86_insn *insn)
 {
-    return x86_decode(t->code + at, t->code_bytes - at, t->code_bits, insn) == 0;
+    return t->at < t->source.bytes &&
+           x86_decode(t->source.code + t->at, t->source.bytes - t->at, t->code_bits, insn) == 0;
 }
 
 /* Does the interpreter want vector or x87 state for it? */
@@ -225,13 +284,13 @@ static bool touches_fpu(const struct x86_insn *insn)
 }
 
 /* `insn` NULL: unknown. */
-static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_insn *insn)
+static void begin_insn(struct dbt_translation *t, const struct x86_insn *insn)
 {
     struct dbt_insn *i = &t->insn[t->insns];
 
     dbt_reach(t, 64);
     *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
-                           .guest_offset = (uint16_t)at, .fpu = true};
+                           .rip = t->source.rip + t->at, .fpu = true};
     t->aligned = false;
     if (!insn)
         return;
@@ -244,48 +303,68 @@ static void begin_insn(struct dbt_translation *t, size_t at, const struct x86_in
 /* What one more instruction, and the end of the block, may need at most. */
 static bool has_room(const struct dbt_translation *t)
 {
-    return t->insns < DBT_MAX_INSNS && t->sites + t->stubs + 16 < DBT_MAX_SITES &&
-           t->e.end - t->e.p > 1024;
+    return t->insns < (t->guide ? DBT_TRACE_INSNS : DBT_BLOCK_INSNS) &&
+           t->sites + t->stubs + t->fars + 16 < DBT_MAX_SITES && t->fars < DBT_MAX_FARS &&
+           t->e.end - t->e.p > 1024 + 64 * (ptrdiff_t)t->fars;
 }
 
 /* The bytes at the start are no instruction, or one that goes on in the next
  * page: a block that says so saves finding out again. */
-static size_t emit_undecodable(struct dbt_translation *t)
+static void emit_undecodable(struct dbt_translation *t)
 {
-    begin_insn(t, 0, NULL);
+    begin_insn(t, NULL);
     dbt_exit_here(t, DBT_EXIT_INTERP);
     t->insns++;
-    return min_u64(t->code_bytes, X86_INSN_MAX_BYTES);
+    t->at = min_u64(t->source.bytes, X86_INSN_MAX_BYTES);
+    t->open = false;
+}
+
+static void begin(struct dbt_translation *t)
+{
+    struct dbt_source source = t->source;
+
+    t->rip = source.rip;
+    t->insns = t->sites = t->parts = t->fars = t->stubs = t->return_depth = 0;
+    t->fpu_checked = t->loops = false;
+    dbt_source_set(t, &source);
+    if (!t->guide)
+        emit_checked_entry(t);
+    t->body = t->e.p;
+    emit_countdown(t);
+}
+
+/* What is left: the jump to where the code goes on, and everything cold. */
+static void end(struct dbt_translation *t)
+{
+    t->part[t->parts - 1].bytes = (uint32_t)t->at;
+    if (t->open) {
+        t->insns--;             /* what follows is accounted to the last instruction */
+        dbt_emit_goto(t, t->source.rip + t->at);
+        t->insns++;
+    }
+    stubs_put(t);
+    for (unsigned i = 0; i < t->fars; i++)
+        far_put(t, &t->far[i]);
+    stubs_put(t);
+    t->insn[t->insns] = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
+                                          .rip = t->source.rip + t->at};
+    while (t->e.p < t->body + DBT_MIN_BODY && !t->e.overflow)
+        e8(&t->e, 0xcc);
 }
 
 bool dbt_translate(struct dbt_translation *t)
 {
-    size_t at = 0;
-    bool open = true;
     struct x86_insn insn;
 
-    t->insns = t->sites = t->stubs = 0;
-    t->fpu_checked = false;
-    emit_checked_entry(t);
-    while (open && has_room(t) && at < t->code_bytes && decode_next(t, at, &insn)) {
-        begin_insn(t, at, &insn);
-        open = emit_one(t, &insn, t->rip + at);
-        at += insn.length;
+    begin(t);
+    while (t->open && has_room(t) && decode_next(t, &insn)) {
+        begin_insn(t, &insn);
+        t->at += insn.length;
+        emit_one(t, &insn);
         t->insns++;
     }
-    if (!t->insns) {
-        at = emit_undecodable(t);
-        open = false;
-    }
-    t->insn[t->insns] = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
-                                          .guest_offset = (uint16_t)at};
-    if (open) {
-        t->insns--;             /* what follows is accounted to the last instruction */
-        dbt_emit_goto(t, t->rip + at);
-        t->insns++;
-    }
-    stubs_put(t);
-    while (t->e.p < t->e.start + t->insn[0].host_offset + DBT_MIN_BODY && !t->e.overflow)
-        e8(&t->e, 0xcc);
+    if (!t->insns)
+        emit_undecodable(t);
+    end(t);
     return !t->e.overflow;
 }

@@ -30,6 +30,12 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
                                enum dbt_exit exit);        /* emits the JRCXZ */
 struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit);
 void dbt_stubs_flush(struct dbt_translation *t);
+/* Jcc to code that goes on at `target`, to be put down at the end. */
+void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target);
+/* What the jump whose displacement is at `jump` leads to until it is linked. */
+void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target);
+/* Goes on reading there. */
+void dbt_source_set(struct dbt_translation *t, const struct dbt_source *source);
 
 /* ---- translate_mem.c ---------------------------------------------------- */
 /* r11 = linear address of the memory operand (or offset only). False: leave

@@ -170,6 +170,11 @@ static void emit_poll(struct dbt_translation *t, uint64_t target)
     dbt_stub_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP)->target = target;
 }
 
+static struct host_mem dbt_jump_entry(uint64_t rip)
+{
+    return h_frame(offsetof(struct dbt_frame, jump) + 8 * dbt_jump_index(rip));
+}
+
 /* Target in r11. The origin is for the dispatcher, should the target turn out
  * to be none: then the jump itself has to fault. */
 static void emit_indirect(struct dbt_translation *t)
@@ -183,25 +188,92 @@ static void emit_indirect(struct dbt_translation *t)
     emit_jmp_mem(&t->e, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + offsetof(struct dbt_frame, jump)));
 }
 
-void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
+void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target)
 {
-    struct dbt_site *site;
-    uint8_t *jump;
+    struct dbt_site *site = dbt_exit_here(t, DBT_EXIT_CHAIN);
 
-    dbt_reach(t, 48);
-    if ((target ^ t->rip) & PAGE_MASK) {
-        emit_mov_ri(&t->e, H_R11, target);
-        emit_indirect(t);
-        return;
-    }
-    if (target <= t->rip + t->insn[t->insns].guest_offset)
-        emit_poll(t, target);
-    jump = emit_jmp(&t->e, NULL);
-    site = dbt_exit_here(t, DBT_EXIT_CHAIN);
     if (site) {
         site->target = target;
         site->jump = jump;
     }
+}
+
+static bool canonical(uint64_t a)
+{
+    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+}
+
+/* Through the jump table, the entry of which is known. */
+static void emit_goto_page(struct dbt_translation *t, uint64_t target)
+{
+    emit_mov_ri(&t->e, H_R11, target);
+    if (canonical(target))
+        emit_jmp_mem(&t->e, dbt_jump_entry(target));
+    else
+        emit_indirect(t);
+}
+
+void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
+{
+    uint64_t rip = t->insn[t->insns].rip;
+
+    dbt_reach(t, 48);
+    if (target <= rip)
+        emit_poll(t, target);
+    if ((target ^ rip) & PAGE_MASK)
+        emit_goto_page(t, target);
+    else
+        dbt_link_here(t, emit_jmp(&t->e, NULL), target);
+}
+
+/* A trace that goes on in another page: is the page still there? Exactly then its
+ * block is in the jump table. */
+static void emit_page_check(struct dbt_translation *t, const struct dbt_source *to)
+{
+    uint8_t *same;
+
+    dbt_reach(t, 64);
+    emit_load(&t->e, H_RCX, dbt_jump_entry(to->rip));
+    emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, to->entry));
+    emit_not(&t->e, H_RCX);                 /* -1 - entry */
+    emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 1));
+    same = emit_jrcxz(&t->e);
+    emit_goto_page(t, to->rip);
+    emit_patch8(&t->e, same);
+}
+
+static bool visited(const struct dbt_translation *t, uint64_t rip)
+{
+    for (unsigned i = 0; i <= t->insns; i++) {
+        if (t->insn[i].rip == rip)
+            return true;
+    }
+    return false;
+}
+
+/* Goes on at `target`: with its code if this is a trace that leads there, with a
+ * jump if not. */
+static void emit_onward(struct dbt_translation *t, uint64_t target)
+{
+    uint64_t rip = t->insn[t->insns].rip;
+    struct dbt_source next;
+
+    if (t->guide && target == t->rip) {
+        t->loops = true;
+        emit_poll(t, target);
+        emit_jmp(&t->e, t->body);
+        return;
+    }
+    if (!t->guide || t->parts == DBT_MAX_PARTS || visited(t, target) ||
+        !t->guide->follow(t->guide->opaque, target, &next)) {
+        dbt_emit_goto(t, target);
+        return;
+    }
+    if (target <= rip)
+        emit_poll(t, target);
+    if ((target ^ rip) & PAGE_MASK)
+        emit_page_check(t, &next);
+    dbt_source_set(t, &next);
 }
 
 /* ---- branches ------------------------------------------------------------ */
@@ -223,13 +295,14 @@ static unsigned condition(const struct x86_insn *insn)
 static void emit_conditional(struct dbt_translation *t, const struct x86_insn *insn,
                              uint64_t next)
 {
-    uint8_t *taken;
+    uint64_t taken = branch_target(t, insn, next);
+    uint64_t usual = t->guide ? t->guide->usual(t->guide->opaque, next, taken) : next;
 
-    dbt_stubs_flush(t);                    /* both ways are long: start clean */
-    taken = emit_jcc(&t->e, condition(insn), NULL);
-    dbt_emit_goto(t, next);
-    emit_patch32(&t->e, taken);
-    dbt_emit_goto(t, branch_target(t, insn, next));
+    if (usual == next)
+        dbt_far_here(t, condition(insn), taken);
+    else
+        dbt_far_here(t, condition(insn) ^ 1, next);
+    emit_onward(t, usual);
 }
 
 /* JRCXZ and LOOP, with the counter width of the address size. */
@@ -303,8 +376,11 @@ static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, un
         emit_canonical_check(t);
     dbt_emit_push_address(t, bytes);
     emit_push_imm(t, bytes, next);
+    dbt_reach(t, 64);
     if (direct) {
-        dbt_emit_goto(t, branch_target(t, insn, next));
+        if (t->return_depth < DBT_MAX_RETURNS)
+            t->returns[t->return_depth++] = next;
+        emit_onward(t, branch_target(t, insn, next));
     } else {
         emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
         emit_indirect(t);
@@ -316,7 +392,7 @@ static bool emit_jmp_insn(struct dbt_translation *t, const struct x86_insn *insn
                           uint64_t next)
 {
     if (insn->op[0].kind == X86_OPND_IMM) {
-        dbt_emit_goto(t, branch_target(t, insn, next));
+        emit_onward(t, branch_target(t, insn, next));
         return true;
     }
     if (!emit_indirect_target(t, insn, bytes))
@@ -336,6 +412,24 @@ unsigned dbt_ret_drop(const struct x86_insn *insn)
     return insn->operands ? (uint16_t)insn->imm[0] : 0;
 }
 
+/* Returns to where the trace called from, unless r11 says otherwise. */
+static void emit_return_to(struct dbt_translation *t, uint64_t expected)
+{
+    uint8_t *same;
+
+    dbt_reach(t, 120);
+    if ((int64_t)expected == (int32_t)expected && (int32_t)expected != INT32_MIN) {
+        emit_lea(&t->e, H_RCX, h_base(H_R11, -(int32_t)expected));
+    } else {
+        emit_mov_ri(&t->e, H_RCX, -expected);
+        emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 0));
+    }
+    same = emit_jrcxz(&t->e);
+    emit_indirect(t);
+    emit_patch8(&t->e, same);
+    emit_onward(t, expected);
+}
+
 static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
     int32_t drop = (int32_t)dbt_ret_drop(insn);
@@ -344,7 +438,10 @@ static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, uns
     dbt_emit_access(t, bytes, false);
     emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
     dbt_emit_sp_add(t, bytes, (int32_t)bytes + drop);
-    emit_indirect(t);
+    if (t->guide && t->return_depth)
+        emit_return_to(t, t->returns[--t->return_depth]);
+    else
+        emit_indirect(t);
     return true;
 }
 

@@ -192,7 +192,7 @@ static bool plan_scratch(struct copy *c)
 /* Behind the instruction, so that one that faults leaves the pointers alone. */
 static void emit_x87_pointers(struct dbt_translation *t, const struct x86_insn *insn, bool memory)
 {
-    uint64_t fip = t->rip + t->insn[t->insns].guest_offset;
+    uint64_t fip = t->insn[t->insns].rip;
     const uint8_t *b = insn->bytes + insn->modrm_at;
 
     dbt_reach(t, 48);

@@ -59,7 +59,7 @@ bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bo
     if (m->vsib || insn->address_bits == 16)
         return false;
     if (m->base == X86_REG_RIP) {
-        uint64_t next = t->rip + t->insn[t->insns].guest_offset + insn->length;
+        uint64_t next = t->insn[t->insns].rip + insn->length;
         uint64_t a = next + (uint64_t)m->disp;
         emit_mov_ri(&t->e, H_R11, insn->address_bits == 32 ? (uint32_t)a : a);
     } else if (m->base == X86_REG_NONE && m->index == X86_REG_NONE) {
