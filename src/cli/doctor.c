@@ -38,6 +38,7 @@
 #ifdef RING3_JANSSON
 #include <jansson.h>
 #endif
+#include "base/code_memory.h"
 #include "base/error.h"
 #include "cli/options.h"
 #include "engine/engine.h"
@@ -146,7 +147,7 @@ static int in_child(int (*fn)(void))
 static void find_engines(struct doctor *d)
 {
     const struct engine_ops *const *all = engine_all();
-    const struct engine_ops *chosen = engine_auto(d->auto_why, sizeof(d->auto_why), NULL);
+    const struct engine_ops *chosen = engine_auto(NULL, d->auto_why, sizeof(d->auto_why), NULL);
 
     d->auto_engine = chosen ? chosen->name : NULL;
     for (; all[d->engines] && d->engines < ENGINES_MAX; d->engines++) {
@@ -234,23 +235,18 @@ static void find_memfd(struct doctor *d)
     found(f, "memfd", "memfd", ENGINE_GOOD, "guest memory can be shared with other processes");
 }
 
-/* Code written through one mapping of a memfd, run through another: what the
- * software engines do. Returns 42 when it ran. */
+/* Code written through one mapping, run through another: what the software engines
+ * do. Returns 42 when it ran. */
 static int try_executable_memory(void)
 {
     static const uint8_t code[] = {0xb8, 42, 0, 0, 0, 0xc3};   /* mov eax,42; ret */
-    int fd = memfd_create("ring3-doctor", MFD_CLOEXEC);
-    void *write_view, *run_view;
+    struct code_memory m;
     int (*run)(void);
 
-    if (fd < 0 || ftruncate(fd, 4096) < 0)
+    if (code_memory_map(&m, "ring3-doctor", PAGE_SIZE, false, NULL) < 0)
         return 1;
-    write_view = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    run_view = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    if (write_view == MAP_FAILED || run_view == MAP_FAILED)
-        return 1;
-    memcpy(write_view, code, sizeof(code));
-    memcpy(&run, &run_view, sizeof(run));
+    memcpy(m.write, code, sizeof(code));
+    memcpy(&run, &m.exec, sizeof(run));
     return run();
 }
 
@@ -261,7 +257,7 @@ static void find_executable_memory(struct doctor *d)
 
     found(f, "executable_memory", "executable memory", works ? ENGINE_GOOD : ENGINE_FORBIDDEN,
           works ? "two views of one memfd, never writable and executable at once" :
-          "generated code cannot run here: no software engine works");
+          "no dbt, and interp has no floating point and no vector instructions");
 }
 
 static void find_cpu(struct doctor *d)

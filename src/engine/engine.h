@@ -59,9 +59,10 @@ enum engine_cap {
     ENGINE_CAP_DETERMINISTIC = 8,
 };
 
-/* What our own engines manage, in guest instructions per microsecond: a KVM
- * that measures less is slower than they are. The one place for this number. */
-enum { ENGINE_SOFTWARE_INSN_PER_US = 60 };
+/* What the translator manages at least, in guest instructions per microsecond: a
+ * KVM that measures less does not run the guest natively and is slower. The one
+ * place for this number. */
+enum { ENGINE_SOFTWARE_INSN_PER_US = 500 };
 
 enum engine_status {
     ENGINE_ABSENT,       /* no such thing on this host */
@@ -164,15 +165,16 @@ extern const struct engine_ops engine_kvm, engine_dbt, engine_interp;
 /* engines.c: the table, and the choice `auto` makes. */
 const struct engine_ops *const *engine_all(void);            /* NULL-terminated */
 const struct engine_ops *engine_find(const char *name);
-/* The first engine better than the chosen one that auto did not take; NULL: there
- * was none. */
+/* A better engine that auto did not take: the last that could be had if the host
+ * were configured otherwise, or else the first that is absent. NULL: none. */
 struct engine_refusal {
     const struct engine_ops *engine;
     struct engine_probe probe;
 };
-/* Best usable engine; `why` and `refused` (may be NULL) get one line saying why,
- * and what would have been better. */
-const struct engine_ops *engine_auto(char *why, size_t why_size, struct engine_refusal *refused);
+/* Best usable engine behind `after` in the table (NULL: of all); `why` and `refused`
+ * (may be NULL) get one line saying why, and what would have been better. */
+const struct engine_ops *engine_auto(const struct engine_ops *after, char *why, size_t why_size,
+                                     struct engine_refusal *refused);
 
 static inline void engine_vcpu_request(struct engine_vcpu *v, uint32_t bits)
 {

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,7 @@ static int choose_engine(struct machine *m, struct engine_refusal *refused, stru
     char why[256] = "";
 
     if (!name || strcmp(name, "auto") == 0) {
-        m->engine = engine_auto(why, sizeof why, refused);
+        m->engine = engine_auto(NULL, why, sizeof why, refused);
         if (!m->engine)
             return error_set(err, ENODEV, "no engine: %s", why);
         log_trace(m->log, ENGINE, "%s", why);
@@ -101,7 +102,7 @@ static int make_parts(struct machine *m, struct error **err)
     return m->memory ? 0 : -ENOMEM;
 }
 
-static int make_engine(struct machine *m, struct error **err)
+static int make_vm(struct machine *m, struct error **err)
 {
     struct engine_vm_config vc = {
         .memory = m->memory, .clock = m->clock, .guest = &machine_guest_ops, .guest_opaque = m,
@@ -116,6 +117,57 @@ static int make_engine(struct machine *m, struct error **err)
     if (rc)
         return error_wrap(err, "engine %s", m->engine->name);
     return vcpus_create(m, err);
+}
+
+static void unmake_vm(struct machine *m)
+{
+    vcpus_destroy(m);
+    if (m->vm)
+        m->engine->vm_destroy(m->vm);
+    m->vm = NULL;
+    free(m->model);
+    m->model = NULL;
+}
+
+/* `failed` is why the present engine cannot be made after all. */
+static bool next_engine(struct machine *m, const struct error *failed,
+                        struct engine_refusal *refused)
+{
+    const struct engine_ops *before = m->engine, *next = engine_auto(before, NULL, 0, refused);
+
+    if (!next || failed->code == EINVAL)
+        return false;
+    if (!refused->engine) {
+        refused->engine = before;
+        refused->probe = (struct engine_probe){.status = ENGINE_FORBIDDEN};
+        snprintf(refused->probe.reason, sizeof refused->probe.reason, "%s", failed->what);
+    }
+    m->engine = next;
+    return true;
+}
+
+/* A probe tries things once; a VM with many processors may meet a limit that the
+ * probe did not. With --engine auto the next engine has its turn then. */
+static int make_engine(struct machine *m, struct engine_refusal *refused, struct error **err)
+{
+    bool automatic = !m->config.engine || strcmp(m->config.engine, "auto") == 0;
+
+    for (;;) {
+        struct error *why = NULL;
+        int rc = make_vm(m, &why);
+
+        if (!rc)
+            return 0;
+        unmake_vm(m);
+        if (!automatic || !next_engine(m, why, refused)) {
+            if (err)
+                *err = why;
+            else
+                error_free(&why);
+            return rc;
+        }
+        error_free(&why);
+    }
 }
 
 int machine_new(const struct machine_config *cfg, struct machine **out, struct error **err)
@@ -144,7 +196,7 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
     if (!rc)
         rc = make_parts(m, err);
     if (!rc)
-        rc = make_engine(m, err);
+        rc = make_engine(m, &refused, err);
     if (!rc)
         rc = m->ops->build(m, err);
     if (!rc)
@@ -173,10 +225,7 @@ void machine_free(struct machine *m)
     if (m->ops && m->ops->destroy)
         m->ops->destroy(m);
     boot_image_close(&m->image);
-    vcpus_destroy(m);
-    if (m->vm)
-        m->engine->vm_destroy(m->vm);
-    free(m->model);
+    unmake_vm(m);
     loop_free(m->loop);
     memory_free(m->memory);
     bus_free(m->bus);

@@ -47,7 +47,7 @@ struct machine_serial {
 /* Everything pointed at lives as long as the machine. */
 struct machine_config {
     const char *machine;           /* "pc" */
-    const char *engine;            /* "auto", "kvm", "interp" */
+    const char *engine;            /* "auto", "kvm", "dbt", "interp" */
     const char *cpu;               /* --cpu text or NULL */
     const char *kernel, *initrd, *append;
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */

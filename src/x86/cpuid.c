@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/bug.h"
+#include "base/code_memory.h"
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "x86/cpu.h"
@@ -130,9 +131,11 @@ static bool host_amd(void)
 
 void x86_features_software(struct x86_features *f)
 {
-    struct x86_features host;
+    struct x86_features host = {0};
     bool amd = host_amd();
-    x86_features_host(&host);
+    /* The host executes its part through code that is generated. */
+    if (code_memory_allowed(NULL))
+        x86_features_host(&host);
     *f = (struct x86_features){0};
     for (unsigned id = 0; id < ARRAY_SIZE(features); id++) {
         enum software s = features[id].software;

@@ -2,10 +2,9 @@
 /*
  * hostinsn.c - the pool of stubs, and running one.
  *
- * Code lies in a memfd that is mapped twice, writable here and executable
- * there, so that no address is both. A stub runs under a fault guard that
- * covers all of it up to its fault exit; what the processor reports there is
- * the guest's exception.
+ * Code lies in memory that is never writable and executable at one address
+ * (base/code_memory.h). A stub runs under a fault guard that covers all of it up
+ * to its fault exit; what the processor reports there is the guest's exception.
  */
 #include "x86/hostinsn_priv.h"
 
@@ -14,9 +13,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include "base/bug.h"
+#include "base/code_memory.h"
 #include "base/error.h"
 
 enum { POOL_BYTES = 2 << 20, POOL_STUBS = 8192, POOL_HASH = 4096 };
@@ -24,8 +22,7 @@ enum { POOL_BYTES = 2 << 20, POOL_STUBS = 8192, POOL_HASH = 4096 };
 struct x86_hostinsn_pool {
     struct hostinsn_host host;
     uint64_t generation;
-    uint8_t *writable;           /* the same bytes, */
-    const uint8_t *executable;   /* at two addresses */
+    struct code_memory code;
     size_t used;
     unsigned stubs;
     struct x86_hostinsn *hash[POOL_HASH];
@@ -49,37 +46,19 @@ static void host_init(struct hostinsn_host *h)
     h->x87_selectors = !(b & 1u << 13);
 }
 
+/* Without executable memory there are no stubs: x86_features_software() does not
+ * offer then what needs them. */
 static int pool_map(struct x86_hostinsn_pool *p, struct error **err)
 {
-    int fd = memfd_create("ring3-hostinsn", MFD_CLOEXEC);
-    void *w, *x;
-    int r;
+    struct error *why = NULL;
+    int r = code_memory_map(&p->code, "ring3-hostinsn", POOL_BYTES, false, &why);
 
-    if (fd < 0)
-        return error_set(err, errno, "cannot create memory for instruction stubs: %s",
-                         strerror(errno));
-    if (ftruncate(fd, POOL_BYTES) < 0) {
-        r = error_set(err, errno, "cannot size memory for instruction stubs: %s",
-                      strerror(errno));
-        goto out;
-    }
-    w = mmap(NULL, POOL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (w == MAP_FAILED) {
-        r = error_set(err, errno, "cannot map memory for instruction stubs: %s",
-                      strerror(errno));
-        goto out;
-    }
-    p->writable = w;
-    x = mmap(NULL, POOL_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    if (x == MAP_FAILED) {
-        r = error_set(err, errno, "cannot map executable memory for instruction stubs: %s",
-                      strerror(errno));
-        goto out;
-    }
-    p->executable = x;
-    r = 0;
-out:
-    close(fd);
+    if (r == -EACCES || r == -EPERM)
+        r = 0;
+    if (r < 0 && err)
+        *err = why;
+    else
+        error_free(&why);
     return r;
 }
 
@@ -98,10 +77,7 @@ struct x86_hostinsn_pool *x86_hostinsn_pool_new(struct error **err)
         goto fail;
     return p;
 fail:
-    if (p->executable)
-        munmap((void *)p->executable, POOL_BYTES);
-    if (p->writable)
-        munmap(p->writable, POOL_BYTES);
+    code_memory_unmap(&p->code);
     free(p);
     return NULL;
 }
@@ -111,8 +87,7 @@ void x86_hostinsn_pool_free(struct x86_hostinsn_pool *p)
     if (!p)
         return;
     fault_uninstall();
-    munmap((void *)p->executable, POOL_BYTES);
-    munmap(p->writable, POOL_BYTES);
+    code_memory_unmap(&p->code);
     free(p);
 }
 
@@ -150,7 +125,7 @@ const struct x86_hostinsn *x86_hostinsn_get(struct x86_hostinsn_pool *p,
     struct x86_hostinsn **bucket, *st;
     size_t len;
 
-    if (insn->class != X86_CLASS_HOST)
+    if (insn->class != X86_CLASS_HOST || !p->code.bytes)
         return NULL;
     bucket = &p->hash[hash_of(insn)];
     for (st = *bucket; st; st = st->next) {
@@ -162,10 +137,10 @@ const struct x86_hostinsn *x86_hostinsn_get(struct x86_hostinsn_pool *p,
         pool_empty(p);
     st = &p->stub[p->stubs];
     memset(st, 0, sizeof *st);
-    if (!x86_hostinsn_generate(&p->host, insn, st, p->writable + p->used, &len))
+    if (!x86_hostinsn_generate(&p->host, insn, st, p->code.write + p->used, &len))
         return NULL;
     st->enter = (uint32_t(*)(struct x86_state *, void *, struct hostinsn_frame *))(
-        uintptr_t)(p->executable + p->used);
+        uintptr_t)(p->code.exec + p->used);
     st->length = insn->length;
     st->code_bits = insn->code_bits;
     memcpy(st->bytes, insn->bytes, insn->length);

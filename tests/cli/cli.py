@@ -112,7 +112,7 @@ class Words(CliTest):
             return ["run", "--kernel", self.off, *args]
         self.refused(USAGE, "there is no engine 'kwm'; did you mean 'kvm'?",
                      args=run("--engine", "kwm"))
-        self.refused(USAGE, "there is no engine 'qemu'; there are: auto, kvm, interp",
+        self.refused(USAGE, "there is no engine 'qemu'; there are: auto, kvm, dbt, interp",
                      args=run("--engine", "qemu"))
         self.refused(USAGE, "there is no machine 'mac'", "pc", args=run("--machine", "mac"))
         self.refused(USAGE, "'pentium'", "--cpu list",
@@ -246,10 +246,10 @@ class Host(CliTest):
         slow = re.search(r"(?m)^  kvm +slow", auto)
         forbidden = re.search(r"(?m)^  kvm +forbidden", auto)
         if slow:
-            self.one_line(result, OK, "kvm executes guests in software here", "using interp",
+            self.one_line(result, OK, "kvm executes guests in software here", "using dbt",
                           "--engine kvm insists")
         elif forbidden:
-            self.one_line(result, OK, "using interp, because kvm", "/dev/kvm")
+            self.one_line(result, OK, "using dbt, because kvm", "/dev/kvm")
         else:
             self.assertEqual(result.stderr, b"")
         # A guest that does not start has one line of its own.

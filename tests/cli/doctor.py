@@ -40,7 +40,7 @@ class Doctor(unittest.TestCase):
             self.assertTrue(r[name]["detail"])
         self.assertIn("sysctl", r["io_uring"])
         engines = {e["name"]: e for e in r["engines"]}
-        self.assertLessEqual({"kvm", "interp"}, set(engines))
+        self.assertLessEqual({"kvm", "dbt", "interp"}, set(engines))
         for e in engines.values():
             self.assertEqual(set(e), {"name", "status", "reason", "insn_per_us", "exit_us"})
             self.assertIn(e["status"], STATUSES)

@@ -8,13 +8,12 @@
  */
 #include "engine/dbt/vcpu.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/auxv.h>
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "engine/dbt/host.h"
 #include "engine/dbt/translate.h"
 #include "x86/cpuid.h"
 #include "x86/cpuid_features.h"
@@ -166,36 +165,6 @@ static int dbt_vm_create(const struct engine_vm_config *cfg, struct engine_vm **
     if (r == 0)
         (*out)->ops = &engine_dbt;
     return r;
-}
-
-/* ---- what this host allows ---------------------------------------------------- */
-
-static bool host_has_bmi2(void)
-{
-    unsigned a, b, c, d;
-
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 8;
-}
-
-static bool host_has_fsgsbase(void)
-{
-    /* AT_HWCAP2 bit 1: the kernel lets user space use WRGSBASE. */
-    return getauxval(AT_HWCAP2) & 2;
-}
-
-static void dbt_probe(struct engine_probe *out)
-{
-    out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG;
-    out->exit_us = 0.2;
-    if (!host_has_bmi2() || !host_has_fsgsbase()) {
-        out->status = ENGINE_ABSENT;
-        snprintf(out->reason, sizeof out->reason, "the translator needs a host with %s",
-                 host_has_bmi2() ? "FSGSBASE" : "BMI2");
-        return;
-    }
-    out->status = ENGINE_GOOD;
-    out->insn_per_us = 1000;
-    snprintf(out->reason, sizeof out->reason, "dynamic binary translator, no privileges needed");
 }
 
 /* SMAP would need a table for each value of AC. */
