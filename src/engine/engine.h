@@ -19,7 +19,8 @@
  *   INTR   the interrupt controller has a vector: the engine calls
  *          guest_ops.intr_ack as soon as the guest can take it. Level-like:
  *          cleared by the controller, not by the engine.
- *   NMI    deliver one NMI; the engine clears it.
+ *   NMI    deliver one NMI; the engine clears it. A second one that comes before
+ *          the first was taken is NMI_AGAIN: use engine_vcpu_nmi().
  *   EXIT   return from run() with ENGINE_KICKED; the engine clears it.
  *   INIT, SIPI  return with ENGINE_KICKED and leave them set: the machine
  *          handles them through set_state, on every engine alike.
@@ -81,6 +82,7 @@ struct engine_probe {
 
 enum engine_request {
     REQUEST_INTR = 1, REQUEST_NMI = 2, REQUEST_EXIT = 4, REQUEST_INIT = 8, REQUEST_SIPI = 16,
+    REQUEST_NMI_AGAIN = 32, REQUEST_NMIS = REQUEST_NMI | REQUEST_NMI_AGAIN,
 };
 
 enum engine_exit {
@@ -180,6 +182,13 @@ static inline void engine_vcpu_request(struct engine_vcpu *v, uint32_t bits)
 {
     atomic_fetch_or(&v->requests, bits);
     v->ops->kick(v);
+}
+/* What to request for an NMI now. A processor latches an NMI while it handles
+ * one, so of two that come together the handler runs for both: the mailbox has
+ * to hold as many. Of three, one is lost, as on the processor. */
+static inline uint32_t engine_vcpu_nmi(struct engine_vcpu *v)
+{
+    return atomic_load(&v->requests) & REQUEST_NMI ? REQUEST_NMI_AGAIN : REQUEST_NMI;
 }
 static inline void engine_vcpu_clear(struct engine_vcpu *v, uint32_t bits)
 {

@@ -32,6 +32,9 @@ struct guest_ops {
      * which owns the guest's TSC offset, has taken it off (0 stays 0). */
     int (*msr_read)(void *guest, unsigned vcpu, uint32_t msr, uint64_t *value);
     int (*msr_write)(void *guest, unsigned vcpu, uint32_t msr, uint64_t value);
+    /* As x86_env_ops.hypercall. */
+    int64_t (*hypercall)(void *guest, unsigned vcpu, uint64_t number, const uint64_t arg[4],
+                         unsigned word_bits);
 };
 
 #endif

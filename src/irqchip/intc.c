@@ -240,6 +240,25 @@ int intc_msr_write(struct intc *intc, unsigned vcpu, uint32_t msr, uint64_t valu
     return rc;
 }
 
+int intc_send_many(struct intc *intc, unsigned vcpu, const uint64_t mask[2], unsigned word_bits,
+                   uint32_t min, uint64_t icr)
+{
+    struct lapic *l = enter(intc, vcpu);
+    struct apic_message msg = {.vector = (uint8_t)icr, .delivery = icr >> 8 & 7};
+    int taken = 0;
+
+    for (unsigned i = 0; i < 2 * word_bits; i++) {
+        uint64_t id = (uint64_t)min + i;
+
+        if (!(mask[i / word_bits] >> i % word_bits & 1) || id >= APIC_DEST_BROADCAST)
+            continue;
+        msg.dest = (uint32_t)id;
+        taken += apic_bus_send(l->config.bus, &msg);
+    }
+    leave(intc);
+    return taken;
+}
+
 bool intc_mmio_read(struct intc *intc, unsigned vcpu, gpa_t a, unsigned size, uint64_t *value)
 {
     BUG_ON(vcpu >= intc->cpus);

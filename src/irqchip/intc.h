@@ -92,6 +92,10 @@ void intc_tpr_set(struct intc *intc, unsigned vcpu, uint8_t cr8);
  * or not ours. */
 int intc_msr_read(struct intc *intc, unsigned vcpu, uint32_t msr, uint64_t *value);
 int intc_msr_write(struct intc *intc, unsigned vcpu, uint32_t msr, uint64_t value);
+/* One IPI to every APIC ID min + n whose bit n is set in the two words of `mask`;
+ * `icr` gives vector and delivery mode. Returns how many took it. */
+int intc_send_many(struct intc *intc, unsigned vcpu, const uint64_t mask[2], unsigned word_bits,
+                   uint32_t min, uint64_t icr);
 /* False: not this vCPU's APIC page (or no xAPIC mode): ask the bus. */
 bool intc_mmio_read(struct intc *intc, unsigned vcpu, gpa_t a, unsigned size, uint64_t *value);
 bool intc_mmio_write(struct intc *intc, unsigned vcpu, gpa_t a, unsigned size, uint64_t value);

@@ -4,8 +4,8 @@
  *
  * One register file, two doors: the 4 KiB page of xAPIC mode and the MSRs of
  * x2APIC mode, which differ in a few registers and in what is an error (SDM
- * vol. 3, "Extended XAPIC (x2APIC)"). APIC IDs cannot be written, as on current
- * processors.
+ * vol. 3, "Extended XAPIC (x2APIC)"). The APIC ID can be written in
+ * xAPIC mode (AMD APM vol. 2, 16.3.3), until the mode changes.
  */
 #include "irqchip/lapic.h"
 
@@ -141,6 +141,8 @@ static uint64_t writable_bits(const struct lapic *l, unsigned reg)
     bool x2apic = lapic_x2apic(l);
 
     switch (reg) {
+    case LAPIC_ID:
+        return x2apic ? NOT_WRITABLE : 0xff000000;
     case LAPIC_TPR:
         return 0xff;
     case LAPIC_EOI:
@@ -237,7 +239,7 @@ static void reg_write(struct lapic *l, unsigned reg, uint32_t value)
     case LAPIC_SELF_IPI:
         lapic_self_ipi(l, (uint8_t)value);
         break;
-    default:                   /* TPR, LDR, ICR high */
+    default:                   /* ID, TPR, LDR, ICR high */
         l->state.reg[reg] = value;
         break;
     }

@@ -76,6 +76,16 @@ static int msr_write(void *guest, unsigned vcpu, uint32_t msr, uint64_t value)
     return m->intc ? intc_msr_write(m->intc, vcpu, msr, value) : -1;
 }
 
+static int64_t hypercall(void *guest, unsigned vcpu, uint64_t number, const uint64_t arg[4],
+                         unsigned word_bits)
+{
+    struct machine *m = guest;
+
+    if (number == X86_KVM_SEND_IPI && m->intc)
+        return intc_send_many(m->intc, vcpu, arg, word_bits, (uint32_t)arg[2], arg[3]);
+    return -X86_KVM_ENOSYS;
+}
+
 const struct guest_ops machine_guest_ops = {
     .pio_read = pio_read,
     .pio_write = pio_write,
@@ -86,6 +96,7 @@ const struct guest_ops machine_guest_ops = {
     .tpr_set = tpr_set,
     .msr_read = msr_read,
     .msr_write = msr_write,
+    .hypercall = hypercall,
 };
 
 /* ---- from the interrupt controllers (VM lock held) ---------------------- */
@@ -104,7 +115,7 @@ static void cpu_nmi(void *opaque, unsigned cpu)
 {
     struct machine *m = opaque;
 
-    vcpu_request(&m->vcpu[cpu], REQUEST_NMI);
+    vcpu_request(&m->vcpu[cpu], engine_vcpu_nmi(m->vcpu[cpu].engine));
 }
 
 static void cpu_init(void *opaque, unsigned cpu)

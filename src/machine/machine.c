@@ -421,7 +421,7 @@ void machine_reset(struct machine *m)
 
 void machine_nmi(struct machine *m)
 {
-    vcpu_request(&m->vcpu[0], REQUEST_NMI);
+    vcpu_request(&m->vcpu[0], engine_vcpu_nmi(m->vcpu[0].engine));
 }
 
 /* ---- looking in -------------------------------------------------------- */

@@ -200,7 +200,7 @@ int vcpus_reset(struct machine *m, const struct x86_state *start, struct error *
         struct x86_state s;
         int rc;
 
-        engine_vcpu_clear(v->engine, REQUEST_NMI | REQUEST_INIT | REQUEST_SIPI);
+        engine_vcpu_clear(v->engine, REQUEST_NMIS | REQUEST_INIT | REQUEST_SIPI);
         if (i == 0) {
             s = *start;
         } else {

@@ -61,6 +61,9 @@ struct x86_env_ops {
     /* CR0, CR4, EFER, CS or CPL changed in a way that changes how code is
      * decoded or memory is checked; x86_mode_update() has already run. */
     void (*mode_changed)(void *env);
+    /* VMCALL or VMMCALL at CPL 0: what RAX gets. Arguments are RBX, RCX, RDX, RSI,
+     * of word_bits (32 or 64). NULL: there are no hypercalls. */
+    int64_t (*hypercall)(void *env, uint64_t number, const uint64_t arg[4], unsigned word_bits);
     /* The legacy FERR#/IRQ13 path: x87 error with CR0.NE = 0. May be NULL. */
     void (*ferr)(void *env);
 };

@@ -104,6 +104,8 @@ enum {
     X86_FLAGS_ARITH = X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF |
                       X86_FLAG_OF,
 };
+/* Hypercalls: numbers and errors of KVM's interface. */
+enum { X86_KVM_EPERM = 1, X86_KVM_EINVAL = 22, X86_KVM_ENOSYS = 1000, X86_KVM_SEND_IPI = 10 };
 #define X86_CR0_PE (1u << 0)
 #define X86_CR0_MP (1u << 1)
 #define X86_CR0_EM (1u << 2)

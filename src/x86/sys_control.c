@@ -310,17 +310,24 @@ void x86_op_stac(struct x86_cpu *cpu, const struct x86_insn *insn)
     set_ac(cpu, insn, true);
 }
 
-/* There are no hypercalls. A guest that CPUID tells of a hypervisor hears so in
- * the way every hypervisor of this interface says it; else these are #UD. */
+/* Numbers, registers and errors are KVM's. Without a hypervisor in CPUID these
+ * instructions are #UD. */
 void x86_op_hypercall(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
-    enum { KVM_ENOSYS = 1000, KVM_EPERM = 1 };
-    int64_t answer = cpu->mode.cpl ? -KVM_EPERM : -KVM_ENOSYS;
+    unsigned bytes = cpu->mode.code_bits == 64 ? 8 : 4;
+    const uint64_t mask = bytes == 8 ? UINT64_MAX : UINT32_MAX, *gpr = cpu->s.gpr;
+    const uint64_t arg[4] = {gpr[X86_RBX] & mask, gpr[X86_RCX] & mask, gpr[X86_RDX] & mask,
+                             gpr[X86_RSI] & mask};
+    int64_t answer = -X86_KVM_ENOSYS;
 
     if (!x86_feature(&cpu->model->features, X86_FEATURE_HYPERVISOR))
         x86_ud(cpu);
     COUNT(cpu->counters, exit_hypercall);
-    x86_gpr_write(cpu, X86_RAX, cpu->mode.code_bits == 64 ? 8 : 4, (uint64_t)answer);
+    if (cpu->mode.cpl)
+        answer = -X86_KVM_EPERM;
+    else if (cpu->ops->hypercall)
+        answer = cpu->ops->hypercall(cpu->env, gpr[X86_RAX] & mask, arg, bytes * 8);
+    x86_gpr_write(cpu, X86_RAX, bytes, (uint64_t)answer);
     x86_next(cpu, insn);
 }
 

@@ -90,6 +90,26 @@ static void nmi_wakes(void **state)
     assert_int_equal(g->vcpu->requests, 0);
 }
 
+GUEST(nmi_twice, "mov %rsp, %rbx\n hlt\n hlt\n");
+GUEST(counting_handler, "incl %ecx\n iretq\n");
+
+/* Of two NMIs that come before the first is taken, the second waits for IRET; a
+ * third has nowhere to wait. */
+static void two_nmis_are_two(void **state)
+{
+    START(nmi_twice);
+    memcpy(guest_ram(g, HANDLERS + 16 * X86_NMI), counting_handler,
+           (size_t)(counting_handler_end - counting_handler));
+    g->s.gpr[X86_RCX] = 0;
+    engine_interp.set_state(g->vcpu, &g->s);
+    for (unsigned i = 0; i < 3; i++)
+        engine_vcpu_request(g->vcpu, engine_vcpu_nmi(g->vcpu));
+    assert_int_equal(engine_interp.run(g->vcpu, 0), ENGINE_HALTED);
+    engine_interp.get_state(g->vcpu, &g->s);
+    assert_int_equal(g->s.gpr[X86_RCX], 2);
+    assert_int_equal(g->vcpu->requests, 0);
+}
+
 GUEST(sti_hlt, "sti\n hlt\n hlt\n");
 
 /* The interrupt must not get between STI and HLT. */
@@ -496,6 +516,7 @@ int main(void)
         TEST(instructions_are_counted),
         TEST(hlt_waits_for_an_interrupt),
         TEST(nmi_wakes),
+        TEST(two_nmis_are_two),
         TEST(sti_shadow_covers_hlt),
         TEST(sti_shadow_lasts_one_instruction),
         TEST(requests_end_run),

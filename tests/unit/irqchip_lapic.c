@@ -371,6 +371,44 @@ static void destinations(void **state)
     rack_fini(&r);
 }
 
+static void id_can_be_written(void **state)
+{
+    struct rack r;
+
+    init(&r);
+    apic_write(&r, 1, APIC_ID, 0x77123456);
+    assert_int_equal(apic_read(&r, 1, APIC_ID), 0x77000000);
+    ipi(&r, 0, 0x40, 1);
+    assert_false(r.cpu[1].intr);
+    ipi(&r, 0, 0x40, 0x77);
+    assert_true(r.cpu[1].intr);
+    /* A mode that has no such register takes it back. */
+    x2apic_on(&r, 1);
+    assert_int_equal(rdmsr(&r, 1, MSR_X2APIC + 2), 1);
+    expect_gp(&r, 1, MSR_X2APIC + 2, 5);
+    rack_fini(&r);
+}
+
+static void many_destinations_at_once(void **state)
+{
+    uint64_t mask[2] = {0xb, 0}, high[2] = {0, 1}, all[2] = {~0ull, ~0ull};
+    struct rack r;
+
+    init(&r);
+    assert_int_equal(intc_send_many(r.intc, 0, mask, 64, 0, 0x51), 3);
+    for (unsigned i = 0; i < RACK_CPUS; i++)
+        assert_int_equal(r.cpu[i].intr, i != 2);
+    assert_int_equal(intc_send_many(r.intc, 0, mask, 64, 2, NMI), 2);
+    assert_int_equal(r.cpu[2].nmis + r.cpu[3].nmis, 2);
+    /* Words of a 32-bit caller. */
+    assert_int_equal(intc_send_many(r.intc, 0, high, 32, 0xffffffe0, 0x52), 0);
+    assert_int_equal(intc_send_many(r.intc, 0, high, 32, 0, 0x52), 0);
+    /* No identifier wraps, and none is the broadcast. */
+    assert_int_equal(intc_send_many(r.intc, 0, all, 64, 0xffffffff, 0x52), 0);
+    assert_int_equal(intc_send_many(r.intc, 0, all, 64, 0xfffffff0, 0x52), 0);
+    rack_fini(&r);
+}
+
 static void start_up_sequence(void **state)
 {
     struct rack r;
@@ -579,6 +617,8 @@ int main(void)
         cmocka_unit_test(shortest_periods_are_merged),
         cmocka_unit_test(shorthands),
         cmocka_unit_test(destinations),
+        cmocka_unit_test(id_can_be_written),
+        cmocka_unit_test(many_destinations_at_once),
         cmocka_unit_test(start_up_sequence),
         cmocka_unit_test(software_disabled_takes_only_signals),
         cmocka_unit_test(nmi_button_goes_through_lint1),

@@ -222,6 +222,21 @@ static void env_tpr_set(void *env, uint8_t tpr)
     interp_inside(v);
 }
 
+static int64_t env_hypercall(void *env, uint64_t number, const uint64_t arg[4],
+                             unsigned word_bits)
+{
+    struct interp *v = env;
+    const struct guest_ops *guest = config(v)->guest;
+    int64_t answer;
+
+    if (!guest->hypercall)
+        return -X86_KVM_ENOSYS;
+    interp_outside(v);
+    answer = guest->hypercall(config(v)->guest_opaque, v->vcpu.index, number, arg, word_bits);
+    interp_inside(v);
+    return answer;
+}
+
 /* ---- time -------------------------------------------------------------- */
 
 uint64_t interp_tsc(const struct interp *v)
@@ -263,6 +278,7 @@ const struct x86_env_ops interp_env_ops = {
     .msr_write = env_msr_write,
     .tpr_get = env_tpr_get,
     .tpr_set = env_tpr_set,
+    .hypercall = env_hypercall,
     .tsc = env_tsc,
     .tsc_set = env_tsc_set,
     .tlb_flushed = env_tlb_flushed,

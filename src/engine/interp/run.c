@@ -164,15 +164,12 @@ static void run_blocks(struct interp *v)
     v->origin = NULL;
 }
 
-/* See x86/system.h: TF, RF, DR7, shadows, debug traps. */
-static void run_watched(struct interp *v)
+/* One instruction, whatever is requested meanwhile: it may be in a shadow. */
+static void run_one(struct interp *v)
 {
-    uint64_t flags_before = v->cpu.s.rflags;
-    struct block *b;
+    struct block *b = interp_find(v);
 
     v->patch = NULL;
-    x86_step_begin(&v->cpu);
-    b = interp_find(v);
     if (b->n > 1)
         b = shortened(v, b, 1);
     v->fuel--;
@@ -181,6 +178,16 @@ static void run_watched(struct interp *v)
     run_ops(v, b->op);
     v->patch = NULL;
     v->origin = NULL;
+}
+
+/* See x86/system.h: TF, RF, DR7, shadows, debug traps. */
+static void run_watched(struct interp *v)
+{
+    uint64_t flags_before = v->cpu.s.rflags;
+
+    v->patch = NULL;
+    x86_step_begin(&v->cpu);
+    run_one(v);
     x86_step_done(&v->cpu, flags_before);
 }
 
@@ -233,6 +240,25 @@ static bool deliver_saved(struct interp *v)
     return x86_interrupt_deliver(&v->cpu, ev->interrupt_vector);
 }
 
+/* Whether an NMI is to be delivered now. While one is handled the next is
+ * latched and further ones are lost. */
+static bool take_nmi(struct interp *v, uint32_t requests)
+{
+    struct x86_events *ev = &v->cpu.s.ev;
+
+    if (ev->nmi_masked && (requests & REQUEST_NMIS)) {
+        engine_vcpu_clear(&v->vcpu, REQUEST_NMIS);
+        ev->nmi_pending = true;
+    }
+    if (!x86_nmi_possible(&v->cpu) || !(ev->nmi_pending || (requests & REQUEST_NMIS)))
+        return false;
+    if (!ev->nmi_pending)
+        engine_vcpu_clear(&v->vcpu,
+                          requests & REQUEST_NMI_AGAIN ? REQUEST_NMI_AGAIN : REQUEST_NMI);
+    ev->nmi_pending = false;
+    return true;
+}
+
 /* NMI, then the interrupt controller. False on a triple fault. */
 static bool deliver_requests(struct interp *v, uint32_t requests)
 {
@@ -240,12 +266,7 @@ static bool deliver_requests(struct interp *v, uint32_t requests)
     const struct engine_vm_config *cfg = &v->vm->vm.config;
     int vector;
 
-    if (requests & REQUEST_NMI) {
-        engine_vcpu_clear(&v->vcpu, REQUEST_NMI);
-        ev->nmi_pending = true;
-    }
-    if (ev->nmi_pending && x86_nmi_possible(&v->cpu)) {
-        ev->nmi_pending = false;
+    if (take_nmi(v, requests)) {
         ev->mp_state = X86_MP_RUNNABLE;
         COUNT(&v->vcpu.counters, nmi_injected);
         return x86_nmi_deliver(&v->cpu);
@@ -270,7 +291,7 @@ static bool halted(struct interp *v)
     if (ev->mp_state == X86_MP_RUNNABLE)
         return false;
     if (ev->mp_state == X86_MP_HALTED) {
-        wake |= x86_nmi_possible(&v->cpu) ? REQUEST_NMI : 0;
+        wake |= x86_nmi_possible(&v->cpu) ? REQUEST_NMIS : 0;
         wake |= x86_interruptible(&v->cpu) ? REQUEST_INTR : 0;
     }
     atomic_store(&v->vcpu.wake_mask, wake);
@@ -338,7 +359,7 @@ void interp_one(struct interp *v)
 {
     v->fuel = 1;
     code_segment_update(v);
-    run_blocks(v);
+    run_one(v);
 }
 
 static enum engine_exit loop(struct interp *v)

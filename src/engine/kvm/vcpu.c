@@ -168,7 +168,7 @@ static bool user_irq_awake(struct kvm_vcpu *v, uint32_t requests)
     if (v->mp_state == X86_MP_RUNNABLE)
         return true;
     if (v->mp_state == X86_MP_HALTED)
-        wake |= REQUEST_NMI | (v->if_flag ? REQUEST_INTR : 0);
+        wake |= REQUEST_NMIS | (v->if_flag ? REQUEST_INTR : 0);
     if (requests & wake) {
         v->mp_state = X86_MP_RUNNABLE;
         return true;
@@ -264,8 +264,9 @@ static bool run_once(struct kvm_vcpu *v, enum engine_exit *out)
         *out = ENGINE_HALTED;
         return false;
     }
-    if (requests & REQUEST_NMI) {
-        engine_vcpu_clear(&v->vcpu, REQUEST_NMI);
+    if (requests & REQUEST_NMIS)
+        engine_vcpu_clear(&v->vcpu, requests & REQUEST_NMIS);
+    for (uint32_t nmis = requests & REQUEST_NMIS; nmis; nmis &= nmis - 1) {
         if (ioctl(v->fd, KVM_NMI) == 0)
             COUNT(&v->vcpu.counters, nmi_injected);
     }
