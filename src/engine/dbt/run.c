@@ -12,6 +12,8 @@
  */
 #include "engine/dbt/vcpu.h"
 
+#include <Zydis/Mnemonic.h>
+
 #include "base/bug.h"
 #include "engine/dbt/translate.h"
 
@@ -410,6 +412,13 @@ static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
                     cpu->tlb_map[cpu->mode.tlb].large[slot / 64] >> slot % 64 & 1);
 }
 
+/* The instruction after a translated STI: no interrupt may come before it, so
+ * it is not left to a look-up, which lets one in. */
+static bool in_shadow(const struct dbt_block *b, unsigned insn)
+{
+    return insn && b->insn[insn - 1].mnemonic == ZYDIS_MNEMONIC_STI;
+}
+
 /* Looking the page up first would raise the wrong fault or one too many:
  * alignment and a pending x87 exception come before, a masked access may not
  * touch the page at all. */
@@ -434,7 +443,7 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
         (cpu->mode.code_bits == 64 && !canonical(address)))
         return exit_interp(d, b, site->insn);
-    if (needs_care(d, &b->insn[site->insn], site, address)) {
+    if (in_shadow(b, site->insn) || needs_care(d, &b->insn[site->insn], site, address)) {
         bool write = site->write;           /* the block may be gone afterwards */
         struct next next = exit_interp(d, b, site->insn);
 
@@ -457,7 +466,7 @@ static struct next exit_fpu(struct dbt_vcpu *d, struct dbt_block *b, unsigned in
 
     /* Only the plain case; the interpreter knows the rest. */
     if ((s->cr0 & (X86_CR0_EM | X86_CR0_TS)) || !(s->cr0 & X86_CR0_NE) ||
-        !(s->cr4 & X86_CR4_OSFXSR) || !(s->cr4 & X86_CR4_OSXMMEXCPT))
+        !(s->cr4 & X86_CR4_OSFXSR) || !(s->cr4 & X86_CR4_OSXMMEXCPT) || in_shadow(b, insn))
         return exit_interp(d, b, insn);
     dbt_fpu_load(d);
     return resume(d, b, insn);

@@ -300,12 +300,13 @@ static void begin_insn(struct dbt_translation *t, const struct x86_insn *insn)
     i->masked = dbt_is_masked(insn);
 }
 
-/* What one more instruction, and the end of the block, may need at most. */
-static bool has_room(const struct dbt_translation *t)
+/* What so many more instructions, and the end of the block, may need at most. */
+bool dbt_has_room(const struct dbt_translation *t, unsigned insns)
 {
-    return t->insns < (t->guide ? DBT_TRACE_INSNS : DBT_BLOCK_INSNS) &&
-           t->sites + t->stubs + t->fars + 16 < DBT_MAX_SITES && t->fars < DBT_MAX_FARS &&
-           t->e.end - t->e.p > 1024 + 64 * (ptrdiff_t)t->fars;
+    return t->insns + insns <= (t->guide ? DBT_TRACE_INSNS : DBT_BLOCK_INSNS) &&
+           t->sites + t->stubs + t->fars + 16 * insns < DBT_MAX_SITES &&
+           t->fars + insns <= DBT_MAX_FARS &&
+           t->e.end - t->e.p > 1024 * (ptrdiff_t)insns + 64 * (ptrdiff_t)t->fars;
 }
 
 /* The bytes at the start are no instruction, or one that goes on in the next
@@ -357,7 +358,7 @@ bool dbt_translate(struct dbt_translation *t)
     struct x86_insn insn;
 
     begin(t);
-    while (t->open && has_room(t) && decode_next(t, &insn)) {
+    while (t->open && dbt_has_room(t, 1) && decode_next(t, &insn)) {
         begin_insn(t, &insn);
         t->at += insn.length;
         emit_one(t, &insn);

@@ -23,6 +23,8 @@ static inline struct host_mem dbt_slot(unsigned gpr)
 }
 
 /* ---- translate.c -------------------------------------------------------- */
+/* May so many more instructions follow in this block? */
+bool dbt_has_room(const struct dbt_translation *t, unsigned insns);
 /* Makes sure that `bytes` more can be emitted before pending stubs get out of
  * reach; puts them down (jumped over) if not. */
 void dbt_reach(struct dbt_translation *t, unsigned bytes);

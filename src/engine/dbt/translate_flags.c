@@ -94,6 +94,13 @@ bool dbt_is_flags(const struct x86_insn *insn)
     }
 }
 
+/* What STI shields from interrupts has to be in the same block, or a check of
+ * `go` comes before it. */
+static bool shadow_fits(const struct dbt_translation *t)
+{
+    return dbt_has_room(t, 2) && t->source.bytes - t->at >= X86_INSN_MAX_BYTES;
+}
+
 bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn)
 {
     unsigned bytes = dbt_stack_bytes(t, insn);
@@ -105,6 +112,8 @@ bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn)
         emit_store_imm(&t->e, FRAME(flag_if), 0);
         return true;
     case M(STI):
+        if (!shadow_fits(t))
+            return false;
         emit_irq_check(t);
         emit_store_imm(&t->e, FRAME(flag_if), X86_FLAG_IF);
         return true;
