@@ -113,7 +113,9 @@ struct dbt_frame {
     uint64_t entry;                         /* where dbt_enter goes */
     uint64_t host_rsp;
     uint64_t seg_base[X86_SEG_COUNT];
-    uint64_t jump[DBT_JUMPS];               /* checked entries, by masked target address */
+    /* Checked entries, by masked target address. All up to here is one page of
+     * memory under the frames of all tables. */
+    uint64_t jump[DBT_JUMPS] __attribute__((aligned(PAGE_SIZE)));
 };
 
 /* Flags that POPF at CPL 0 can change besides IF and the arithmetic ones. */
@@ -173,7 +175,6 @@ struct dbt_block {
 };
 
 struct dbt_cache;
-struct dbt_tables;
 
 /* ---- cache.c: code memory and the blocks in it -------------------------- */
 
@@ -210,7 +211,7 @@ size_t dbt_cache_used(const struct dbt_cache *c);
 /* Moves with every reset: blocks and sites found before are gone. */
 uint64_t dbt_cache_generation(const struct dbt_cache *c);
 
-/* ---- tables.c: address tables ------------------------------------------- */
+/* ---- modes and tables ---------------------------------------------------- */
 
 /* dbt_block.mode: what besides the bytes decides the translation. */
 enum {
@@ -224,20 +225,9 @@ enum {
 
 enum dbt_ring { DBT_RING_KERNEL, DBT_RING_USER, DBT_RINGS };
 
-struct dbt_tables *dbt_tables_new(struct error **err);
-void dbt_tables_free(struct dbt_tables *t);
-struct dbt_frame *dbt_tables_frame(struct dbt_tables *t, enum dbt_ring ring);
-void *dbt_tables_read_base(struct dbt_tables *t, enum dbt_ring ring);
-/* Displacement from the frame to entry 0 of its write table. */
+/* Displacement from the frame to entry 0 of its write table. The rest of
+ * tables.c: tables.h. */
 int32_t dbt_tables_write_disp(void);
-/* `large`: part of a page larger than 4 KiB. */
-void dbt_tables_fill(struct dbt_tables *t, enum dbt_ring ring, gva_t page, uintptr_t addend,
-                     bool read, bool write, bool large);
-void dbt_tables_flush(struct dbt_tables *t);
-/* With whatever belongs to the same large page: see x86_tlb_flush_page. */
-void dbt_tables_flush_page(struct dbt_tables *t, gva_t page);
-/* Takes write permission from every entry that leads to this host page. */
-void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page);
 
 /* ---- thunks.c: entering and leaving -------------------------------------- */
 

@@ -19,7 +19,8 @@
 #include "x86/cpuid_features.h"
 #include "x86/hostinsn.h"
 
-enum { CACHE_BYTES = 64 << 20, SHOWN_MNEMONICS = 20 };
+/* A space takes a TiB of 128: half of them for all vCPUs together. */
+enum { CACHE_BYTES = 64 << 20, SPACES_MAX = 64, SHOWN_MNEMONICS = 20 };
 
 /* ---- what the interpreter tells us ------------------------------------------ */
 
@@ -27,8 +28,7 @@ static void attend(struct interp *v)
 {
     struct dbt_vcpu *d = dbt_of(v);
 
-    for (unsigned i = 0; i < DBT_RINGS; i++)
-        __atomic_store_n(&d->frame[i]->go, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&d->frame->go, 0, __ATOMIC_SEQ_CST);
 }
 
 static bool written(struct interp *v, uint64_t start, uint64_t last)
@@ -59,6 +59,7 @@ static void flushed(struct interp *v)
     struct dbt_vcpu *d = dbt_of(v);
 
     d->forget = true;           /* the block that led here may still be running */
+    d->regions = 0;             /* the memory map may be another */
 }
 
 static const struct interp_observer observer = {
@@ -74,12 +75,7 @@ static void tlb_flushed(void *env, const gva_t *lin, bool global)
     struct dbt_vcpu *d = dbt_of(env);
 
     interp_env_ops.tlb_flushed(env, lin, global);
-    if (lin)
-        dbt_tables_flush_page(d->tables, *lin);
-    else
-        dbt_tables_flush(d->tables);
-    dbt_jumps_flush(d, DBT_RING_KERNEL);
-    dbt_jumps_flush(d, DBT_RING_USER);
+    dbt_paging_flushed(d, lin, global);
 }
 
 /* ---- vCPU ------------------------------------------------------------------- */
@@ -140,17 +136,14 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     d->x87_selectors = x86_hostinsn_x87_selectors(v->cpu.hostinsns);
     d->t = calloc(1, sizeof *d->t);
     d->cache = dbt_cache_new(CACHE_BYTES, err);
-    d->tables = d->cache ? dbt_tables_new(err) : NULL;
+    d->tables = d->cache ? dbt_tables_new(SPACES_MAX / (vm->config.cpus + 1), err) : NULL;
     if (!d->t || !d->tables || !dbt_thunks_make(d->cache, &d->thunks)) {
         dbt_vcpu_destroy(&v->vcpu);
         return err && *err ? -(*err)->code : error_set(err, ENOMEM, "out of memory");
     }
-    for (unsigned i = 0; i < DBT_RINGS; i++) {
-        d->frame[i] = dbt_tables_frame(d->tables, i);
-        frame_init(d, d->frame[i]);
-        d->jumped[i] = DBT_JUMPED_MAX + 1;
-        dbt_jumps_flush(d, i);
-    }
+    d->frame = dbt_tables_frame(d->tables, DBT_RING_KERNEL);
+    frame_init(d, d->frame);
+    dbt_paging_jumps_flush(d);
     v->cpu.ops = &d->env_ops;
     v->observer = &observer;
     *out = &v->vcpu;

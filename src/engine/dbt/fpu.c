@@ -9,8 +9,7 @@
 
 static void set_live(struct dbt_vcpu *d, bool live)
 {
-    d->frame[DBT_RING_KERNEL]->fpu_live = live;
-    d->frame[DBT_RING_USER]->fpu_live = live;
+    d->frame->fpu_live = live;
 }
 
 void dbt_fpu_park(struct dbt_vcpu *d)

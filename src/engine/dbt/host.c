@@ -15,7 +15,7 @@
 
 #include "base/code_memory.h"
 #include "base/error.h"
-#include "engine/dbt/dbt.h"
+#include "engine/dbt/tables.h"
 
 static bool host_has_bmi2(void)
 {
@@ -43,7 +43,7 @@ static bool host_allows(struct error **err)
         error_hint(err, "without it guests have no floating point either");
         return false;
     }
-    tables = dbt_tables_new(err);
+    tables = dbt_tables_new(1, err);
     dbt_tables_free(tables);
     return tables;
 }

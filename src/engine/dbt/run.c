@@ -43,41 +43,6 @@ static enum dbt_ring ring_now(const struct dbt_vcpu *d)
     return d->interp.cpu.mode.cpl == 3 ? DBT_RING_USER : DBT_RING_KERNEL;
 }
 
-/* ---- the jump table ---------------------------------------------------------- */
-
-void dbt_jumps_flush(struct dbt_vcpu *d, enum dbt_ring ring)
-{
-    struct dbt_frame *f = d->frame[ring];
-
-    if (d->jumped[ring] > DBT_JUMPED_MAX) {
-        for (unsigned i = 0; i < DBT_JUMPS; i++)
-            f->jump[i] = d->thunks.jump_miss;
-    } else {
-        for (unsigned i = 0; i < d->jumped[ring]; i++)
-            f->jump[d->jump_index[ring][i]] = d->thunks.jump_miss;
-    }
-    d->jumped[ring] = 0;
-}
-
-static void jumps_flush_all(struct dbt_vcpu *d)
-{
-    dbt_jumps_flush(d, DBT_RING_KERNEL);
-    dbt_jumps_flush(d, DBT_RING_USER);
-}
-
-static void jump_remember(struct dbt_vcpu *d, enum dbt_ring ring, const struct dbt_block *b)
-{
-    uint16_t i = (uint16_t)dbt_jump_index(b->rip);
-    struct dbt_frame *f = d->frame[ring];
-
-    if (f->jump[i] == d->thunks.jump_miss && d->jumped[ring] <= DBT_JUMPED_MAX) {
-        if (d->jumped[ring] < DBT_JUMPED_MAX)
-            d->jump_index[ring][d->jumped[ring]] = i;
-        d->jumped[ring]++;
-    }
-    f->jump[i] = (uint64_t)(uintptr_t)b->host;
-}
-
 /* ---- finding and making blocks ------------------------------------------------ */
 
 static bool unlimited(const struct x86_segment *seg)
@@ -108,7 +73,9 @@ static uint32_t mode_key(const struct dbt_vcpu *d)
 static void forget_all(struct dbt_vcpu *d)
 {
     dbt_cache_reset(d->cache);
-    jumps_flush_all(d);
+    dbt_paging_jumps_flush(d);
+    for (unsigned i = 0; i < ARRAY_SIZE(d->left_at); i++)
+        d->left_at[i].pc = 0;
     d->forget = false;
 }
 
@@ -316,18 +283,91 @@ static void gs_base_set(struct dbt_vcpu *d, enum dbt_ring ring)
     d->gs_base = base;
 }
 
+/* ---- where it was left ---------------------------------------------------------- */
+
+static unsigned insn_at(const struct dbt_block *b, uint64_t pc)
+{
+    uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)b->host);
+    unsigned i = b->insns;
+
+    while (i > 1 && b->insn[i - 1].host_offset > offset)
+        i--;
+    return i - 1;
+}
+
+static struct dbt_site *site_at(struct dbt_block *b, uint64_t pc)
+{
+    uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)b->host);
+
+    for (unsigned i = 0; i < b->sites; i++) {
+        if (b->site[i].host_offset == offset)
+            return &b->site[i];
+    }
+    return NULL;
+}
+
+/* Which site of which block leaves at this return address. */
+static const struct dbt_left *left_at(struct dbt_vcpu *d, uint64_t pc)
+{
+    struct dbt_left *l = &d->left_at[(pc ^ pc >> DBT_LEFT_BITS) & ((1 << DBT_LEFT_BITS) - 1)];
+
+    if (unlikely(l->pc != pc)) {
+        /* It may be the first byte of the next block. */
+        struct dbt_block *b = dbt_cache_at(d->cache, pc - 1);
+
+        BUG_ON(!b);
+        *l = (struct dbt_left){pc, b, site_at(b, pc)};
+        BUG_ON(!l->site);
+    }
+    return l;
+}
+
+/* Looking the page up first would raise the wrong fault or one too many:
+ * alignment and a pending x87 exception come before, a masked access may not
+ * touch the page at all. */
+static bool needs_care(const struct dbt_vcpu *d, const struct dbt_insn *insn,
+                       const struct dbt_site *site, uint64_t address)
+{
+    unsigned size = site->size;
+
+    return insn->masked || (size >= 16 && (address & (size - 1u))) ||
+           (insn->fpu && dbt_fpu_error_pending(d));
+}
+
+/* The usual miss: the table entry is filled and the instruction tried again,
+ * without leaving for more than that. */
+static bool refill(struct dbt_vcpu *d, struct dbt_frame *f)
+{
+    const struct dbt_left *l = left_at(d, f->exit_pc);
+    const struct dbt_insn *insn = &l->block->insn[l->site->insn];
+    uint32_t error;
+
+    if (insn->inside || (f->target & PAGE_OFFSET_MASK) + l->site->size > PAGE_SIZE ||
+        (d->interp.cpu.mode.code_bits == 64 && !canonical(f->target)) ||
+        needs_care(d, insn, l->site, f->target) ||
+        dbt_fill(d, gva(f->target), l->site->write, &error) != DBT_FILLED)
+        return false;
+    f->entry = (uint64_t)(uintptr_t)l->block->host + insn->host_offset;
+    d->exits[DBT_EXIT_SLOW]++;
+    return true;
+}
+
+/* ---- running ------------------------------------------------------------------- */
+
 /* Runs translated code at `entry` until it leaves; registers are then back in
  * cpu.s, except RIP, which depends on the exit. */
 static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
 {
     enum dbt_ring ring = ring_now(d);
-    struct dbt_frame *f = d->frame[ring];
+    struct dbt_frame *f = dbt_tables_frame(d->tables, ring);
 
     gs_base_set(d, ring);
     state_in(d, f);
     f->entry = (uint64_t)(uintptr_t)entry;
     d->entered++;
-    d->thunks.enter(f);
+    do
+        d->thunks.enter(f);
+    while (f->exit_kind == DBT_EXIT_SLOW && refill(d, f));
     state_out(d, f);
     d->exits[f->exit_kind]++;
     return f;
@@ -397,19 +437,27 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
     return after_interpreting(d, b, insn, key);
 }
 
+static bool in_map(const uint64_t *map, unsigned slot)
+{
+    return map[slot / 64] >> slot % 64 & 1;
+}
+
 /* Copies what the soft TLB knows of a page, if it does, into the tables. */
 static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
 {
     const struct x86_cpu *cpu = &d->interp.cpu;
+    const struct x86_tlb_map *map = &cpu->tlb_map[cpu->mode.tlb];
     const struct x86_tlb_entry *e = x86_tlb_at(&d->interp.cpu, page);
     unsigned slot = (unsigned)(e - *cpu->tlb_now);
 
     if (!e->addend || (write ? e->write : e->read) != page.v)
         return;
     d->fills++;
-    dbt_tables_fill(d->tables, ring_now(d), page, e->addend, e->read == page.v,
-                    e->write == page.v,
-                    cpu->tlb_map[cpu->mode.tlb].large[slot / 64] >> slot % 64 & 1);
+    dbt_tables_fill(d->tables, ring_now(d), page, e->addend,
+                    (e->read == page.v ? DBT_FILL_READ : 0) |
+                        (e->write == page.v ? DBT_FILL_WRITE : 0) |
+                        (in_map(map->large, slot) ? DBT_FILL_LARGE : 0) |
+                        (in_map(map->global, slot) ? DBT_FILL_GLOBAL : 0));
 }
 
 /* The instruction after a translated STI: no interrupt may come before it, so
@@ -417,18 +465,6 @@ static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
 static bool in_shadow(const struct dbt_block *b, unsigned insn)
 {
     return insn && b->insn[insn - 1].mnemonic == ZYDIS_MNEMONIC_STI;
-}
-
-/* Looking the page up first would raise the wrong fault or one too many:
- * alignment and a pending x87 exception come before, a masked access may not
- * touch the page at all. */
-static bool needs_care(const struct dbt_vcpu *d, const struct dbt_insn *insn,
-                       const struct dbt_site *site, uint64_t address)
-{
-    unsigned size = site->size;
-
-    return insn->masked || (size >= 16 && (address & (size - 1u))) ||
-           dbt_fpu_error_pending(d);
 }
 
 /* An access missed: fill its table entry and try again, or interpret it. */
@@ -481,27 +517,6 @@ static struct next exit_hot(struct dbt_vcpu *d, struct dbt_block *b)
     dbt_fpu_park(d);
     t = trace(d, b);
     return resume(d, t ? t : b, 0);
-}
-
-static unsigned insn_at(const struct dbt_block *b, uint64_t pc)
-{
-    uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)b->host);
-    unsigned i = b->insns;
-
-    while (i > 1 && b->insn[i - 1].host_offset > offset)
-        i--;
-    return i - 1;
-}
-
-static struct dbt_site *site_at(struct dbt_block *b, uint64_t pc)
-{
-    uint32_t offset = (uint32_t)(pc - (uint64_t)(uintptr_t)b->host);
-
-    for (unsigned i = 0; i < b->sites; i++) {
-        if (b->site[i].host_offset == offset)
-            return &b->site[i];
-    }
-    return NULL;
 }
 
 static struct next exit_chain(struct dbt_vcpu *d, struct dbt_site *site)
@@ -559,20 +574,22 @@ static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
  * otherwise it may have gone through many blocks since. */
 static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f, const struct next *from)
 {
-    bool fault = f->exit_kind == DBT_EXIT_FAULT;
-    uint64_t pc = fault ? d->guard.pc : f->exit_pc;
     struct dbt_block *b;
-    struct dbt_site *site;
+    struct dbt_site *site = NULL;
     unsigned insn;
 
     if (f->exit_kind == DBT_EXIT_LOOKUP)
         return left_at_end(d, f, from);
-    /* A return address may be the first byte of the next block. */
-    b = dbt_cache_at(d->cache, fault ? pc : pc - 1);
-    BUG_ON(!b);
-    site = fault ? NULL : site_at(b, pc);
-    BUG_ON(!fault && !site);
-    insn = fault ? insn_at(b, pc) : site->insn;
+    if (f->exit_kind == DBT_EXIT_FAULT) {
+        b = dbt_cache_at(d->cache, d->guard.pc);
+        BUG_ON(!b);
+        insn = insn_at(b, d->guard.pc);
+    } else {
+        const struct dbt_left *l = left_at(d, f->exit_pc);
+        b = l->block;
+        site = l->site;
+        insn = site->insn;
+    }
     d->left -= insn - from->insn;
     switch (f->exit_kind) {
     case DBT_EXIT_SLOW: return exit_slow(d, b, site, f->target);
@@ -591,15 +608,19 @@ static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f, const str
 static struct dbt_block *look_up(struct dbt_vcpu *d)
 {
     struct dbt_block *b = find(d);
-    enum dbt_ring ring = ring_now(d);
+    struct dbt_space *s = d->tables->now[ring_now(d)];
+    const struct x86_cpu *cpu = &d->interp.cpu;
+    uint64_t miss = d->thunks.jump_miss;
 
     if (!b || d->counting)
         return b;
-    if (d->ring_mode[ring] != b->mode) {
-        dbt_jumps_flush(d, ring);
-        d->ring_mode[ring] = b->mode;
+    if (s->mode != b->mode) {
+        dbt_jumps_flush(s, miss);
+        s->mode = b->mode;
     }
-    jump_remember(d, ring, b);
+    dbt_jumps_add(s, gva(b->rip), (uint64_t)(uintptr_t)b->host,
+                  in_map(cpu->tlb_map[cpu->mode.tlb].global,
+                         (b->rip >> PAGE_SHIFT) & (X86_TLB_SIZE - 1)), miss);
     return b;
 }
 
@@ -628,8 +649,7 @@ static void run_translated(struct dbt_vcpu *d)
 /* `go` is set before attention is looked at, so a kick is never lost. */
 static void arm(struct dbt_vcpu *d)
 {
-    for (unsigned i = 0; i < DBT_RINGS; i++)
-        __atomic_exchange_n(&d->frame[i]->go, 1, __ATOMIC_SEQ_CST);
+    __atomic_exchange_n(&d->frame->go, 1, __ATOMIC_SEQ_CST);
 }
 
 static enum engine_exit loop(struct dbt_vcpu *d)

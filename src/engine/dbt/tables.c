@@ -1,92 +1,182 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tables.c - flat tables from guest page to host page, two for each ring.
+ * tables.c - flat tables from guest page to host page.
  *
- * One reservation per ring, without memory until touched:
+ * A SPACE is what one ring sees: a read and a write table, and the frame below
+ * them, in one reservation without memory until touched:
  *
  *     stack for exit thunks | frame | write table 512 GiB | read table 512 GiB
  *
- * so that the frame and the write table are both addressed from rsp. A journal
- * of filled entries makes a flush cost what was filled since the last one, not
- * the size of the table. Parts of large pages have a journal of their own,
- * because invalidating one address invalidates all of such a page.
+ * so that the frame and the write table are both addressed from rsp. Ring 0 has
+ * one space. Ring 3 has one for each PCID that was used lately, so that coming
+ * back to a process finds its translations (SDM vol. 3, 4.10.1); a bounded
+ * number of them, as each takes a TiB of addresses. The head of the frame, all
+ * but the jump table, is one page of memory under all of them: changing the
+ * space changes no register.
+ *
+ * Journals of filled entries make a flush cost what was filled since the last
+ * one, not the size of the table. They are apart by what is flushed apart:
+ * global translations of ring 0 outlive a load of CR3, and parts of large pages
+ * are kept by the gigabyte they lie in, because invalidating one address
+ * invalidates all of such a page.
  */
-#include "engine/dbt/dbt.h"
+#include "engine/dbt/tables.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "base/bug.h"
 #include "base/error.h"
 
 #define TABLE_BYTES (1ull << 39)                     /* 2^36 pages of 8 bytes */
 #define INDEX_MASK ((1ull << 36) - 1)
-enum { STACK_BYTES = 64 * 1024, JOURNAL_MAX = 1 << 20 };
+/* TOUCHED_MAX: pages of a table (512 entries each) that may have got memory
+ * before it is given back. It counts some twice. */
+enum { STACK_BYTES = 64 * 1024, JOURNAL_MAX = 1 << 18, TOUCHED_MAX = 8192, GIB_SHIFT = 18 };
 
-struct journal {
-    uint64_t *index;
-    size_t count, cap;
-};
-
-struct ring_tables {
-    uint8_t *reservation;
-    struct dbt_frame *frame;
-    uint64_t *write, *read;
-    struct journal small, large;
-};
-
-struct dbt_tables {
-    struct ring_tables ring[DBT_RINGS];
-};
-
-static size_t frame_bytes(void)
+static size_t head_bytes(void)
 {
-    return align_up(sizeof(struct dbt_frame), PAGE_SIZE);
+    return offsetof(struct dbt_frame, jump);
 }
 
 static size_t reservation_bytes(void)
 {
-    return STACK_BYTES + frame_bytes() + 2 * TABLE_BYTES;
+    return STACK_BYTES + align_up(sizeof(struct dbt_frame), PAGE_SIZE) + 2 * TABLE_BYTES;
 }
 
 int32_t dbt_tables_write_disp(void)
 {
-    return (int32_t)frame_bytes();
+    return (int32_t)align_up(sizeof(struct dbt_frame), PAGE_SIZE);
 }
 
-static int ring_init(struct ring_tables *r, struct error **err)
+/* ---- journals ---------------------------------------------------------------- */
+
+static void journal_flush(struct dbt_space *s, struct dbt_journal *j)
 {
-    void *p = mmap(NULL, reservation_bytes(), PROT_READ | PROT_WRITE,
+    for (size_t i = 0; i < j->count; i++)
+        s->read[j->index[i]] = s->write[j->index[i]] = 0;
+    j->count = 0;
+}
+
+/* Address space for the longest journal: vector state may be live, so nothing
+ * here may call an allocator that copies. */
+static uint64_t *journal_memory(void)
+{
+    void *p = mmap(NULL, JOURNAL_MAX * sizeof(uint64_t), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (p == MAP_FAILED) {
-        int ret = error_set(err, errno, "cannot reserve 1 TiB of address space for the "
-                            "translator's page tables");
-        error_hint(err, "raise the limit on virtual memory (ulimit -v unlimited), or use "
-                   "--engine interp");
-        return ret;
+    BUG_ON(p == MAP_FAILED);
+    return p;
+}
+
+static void journal_free(struct dbt_journal *j)
+{
+    if (j->index)
+        munmap(j->index, JOURNAL_MAX * sizeof(uint64_t));
+}
+
+/* Entries may be in the journal twice (dbt_tables_flush_page), hence the limit. */
+static void journal_add(struct dbt_space *s, struct dbt_journal *j, uint64_t index)
+{
+    if (!j->index)
+        j->index = journal_memory();
+    if (j->count == JOURNAL_MAX)
+        journal_flush(s, j);
+    if (!j->count || (j->index[j->count - 1] ^ index) >> 9)
+        s->touched++;
+    j->index[j->count++] = index;
+}
+
+/* The journal for large pages of this gigabyte; the last one takes all that
+ * found no place of their own. */
+static struct dbt_journal *large_journal(struct dbt_space *s, uint64_t gib, bool global)
+{
+    struct dbt_large *l = s->large;
+
+    for (unsigned i = 0; i < s->larges; i++, l++) {
+        if (l->gib == gib && l->global == global)
+            return &l->journal;
     }
+    if (s->larges < DBT_LARGES_MAX) {
+        l->gib = gib;
+        l->global = global;
+        s->larges++;
+        return &l->journal;
+    }
+    l--;
+    l->gib = UINT64_MAX;
+    l->global = false;
+    return &l->journal;
+}
+
+static struct dbt_journal *journal_for(struct dbt_space *s, uint64_t index, bool large,
+                                       bool global)
+{
+    return large ? large_journal(s, index >> GIB_SHIFT, global) : &s->small[global];
+}
+
+/* ---- spaces ---------------------------------------------------------------- */
+
+static int space_map(struct dbt_space *s, int head)
+{
+    uint8_t *p = mmap(NULL, reservation_bytes(), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED)
+        return -errno;
     /* Transparent huge pages would turn every sparse entry into 2 MiB. */
     madvise(p, reservation_bytes(), MADV_NOHUGEPAGE);
     madvise(p, reservation_bytes(), MADV_DONTDUMP);
-    r->reservation = p;
-    r->frame = (struct dbt_frame *)(r->reservation + STACK_BYTES);
-    r->write = (uint64_t *)((uint8_t *)r->frame + frame_bytes());
-    r->read = r->write + TABLE_BYTES / 8;
+    if (mmap(p + STACK_BYTES, head_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, head,
+             0) == MAP_FAILED) {
+        int r = -errno;
+        munmap(p, reservation_bytes());
+        return r;
+    }
+    s->reservation = p;
+    s->frame = (struct dbt_frame *)(p + STACK_BYTES);
+    s->write = (uint64_t *)(p + STACK_BYTES + dbt_tables_write_disp());
+    s->read = s->write + TABLE_BYTES / 8;
+    s->jumped = DBT_JUMPED_MAX + 1;
     return 0;
 }
 
-struct dbt_tables *dbt_tables_new(struct error **err)
+static void space_unmap(struct dbt_space *s)
+{
+    if (s->reservation)
+        munmap(s->reservation, reservation_bytes());
+    journal_free(&s->small[0]);
+    journal_free(&s->small[1]);
+    for (unsigned i = 0; i < s->larges; i++)
+        journal_free(&s->large[i].journal);
+}
+
+struct dbt_tables *dbt_tables_new(unsigned users_max, struct error **err)
 {
     struct dbt_tables *t = calloc(1, sizeof *t);
+    int r = 0;
 
     BUG_ON(!t);
-    for (unsigned i = 0; i < DBT_RINGS; i++) {
-        if (ring_init(&t->ring[i], err)) {
-            dbt_tables_free(t);
-            return NULL;
-        }
+    t->users_max = users_max < 1 ? 1 : users_max > DBT_USERS_MAX ? DBT_USERS_MAX : users_max;
+    t->head = memfd_create("ring3-frame", MFD_CLOEXEC);
+    if (t->head < 0 || ftruncate(t->head, (off_t)head_bytes()) < 0)
+        r = -errno;
+    if (r == 0)
+        r = space_map(&t->kernel, t->head);
+    if (r == 0)
+        r = space_map(&t->user[0], t->head);
+    if (r < 0) {
+        error_set(err, -r, "cannot reserve 2 TiB of address space for the translator's page "
+                  "tables");
+        error_hint(err, "raise the limit on virtual memory (ulimit -v unlimited), or use "
+                   "--engine interp");
+        dbt_tables_free(t);
+        return NULL;
     }
+    t->users = 1;
+    t->now[DBT_RING_KERNEL] = &t->kernel;
+    t->now[DBT_RING_USER] = &t->user[0];
     return t;
 }
 
@@ -94,109 +184,227 @@ void dbt_tables_free(struct dbt_tables *t)
 {
     if (!t)
         return;
-    for (unsigned i = 0; i < DBT_RINGS; i++) {
-        if (t->ring[i].reservation)
-            munmap(t->ring[i].reservation, reservation_bytes());
-        free(t->ring[i].small.index);
-        free(t->ring[i].large.index);
-    }
+    space_unmap(&t->kernel);
+    for (unsigned i = 0; i < DBT_USERS_MAX; i++)
+        space_unmap(&t->user[i]);
+    if (t->head >= 0)
+        close(t->head);
     free(t);
 }
 
-struct dbt_frame *dbt_tables_frame(struct dbt_tables *t, enum dbt_ring ring)
+/* ---- jump tables ------------------------------------------------------------- */
+
+static unsigned jump_filter(uint64_t page)
 {
-    return t->ring[ring].frame;
+    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 54);
 }
 
-void *dbt_tables_read_base(struct dbt_tables *t, enum dbt_ring ring)
+void dbt_jumps_flush(struct dbt_space *s, uint64_t miss)
 {
-    return t->ring[ring].read;
-}
-
-static void journal_flush(struct ring_tables *r, struct journal *j)
-{
-    for (size_t i = 0; i < j->count; i++)
-        r->read[j->index[i]] = r->write[j->index[i]] = 0;
-    j->count = 0;
-}
-
-/* Entries may be in the journal twice (dbt_tables_flush_page), hence the limit. */
-static void journal_add(struct ring_tables *r, struct journal *j, uint64_t index)
-{
-    if (j->count == JOURNAL_MAX)
-        journal_flush(r, j);
-    if (j->count == j->cap) {
-        j->cap = j->cap ? 2 * j->cap : 1024;
-        j->index = realloc(j->index, j->cap * sizeof *j->index);
-        BUG_ON(!j->index);
+    if (s->jumped > DBT_JUMPED_MAX) {
+        for (unsigned i = 0; i < DBT_JUMPS; i++)
+            s->frame->jump[i] = miss;
+    } else {
+        for (unsigned i = 0; i < s->jumped; i++)
+            s->frame->jump[s->jump_index[i]] = miss;
     }
-    j->index[j->count++] = index;
+    s->jumped = s->jumped_local = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(s->jump_pages); i++)
+        s->jump_pages[i] = 0;
+}
+
+void dbt_jumps_flush_local(struct dbt_space *s, uint64_t miss)
+{
+    if (s->jumped_local > DBT_JUMPED_LOCAL_MAX) {
+        dbt_jumps_flush(s, miss);
+        return;
+    }
+    for (unsigned i = 0; i < s->jumped_local; i++)
+        s->frame->jump[s->jump_local[i]] = miss;
+    s->jumped_local = 0;
+}
+
+void dbt_jumps_flush_page(struct dbt_space *s, gva_t page, uint64_t miss)
+{
+    unsigned at = jump_filter(page.v >> PAGE_SHIFT);
+
+    if (s->jump_pages[at / 64] >> at % 64 & 1)
+        dbt_jumps_flush(s, miss);
+}
+
+void dbt_jumps_add(struct dbt_space *s, gva_t rip, uint64_t entry, bool global, uint64_t miss)
+{
+    uint16_t i = (uint16_t)dbt_jump_index(rip.v);
+    unsigned page = jump_filter(rip.v >> PAGE_SHIFT);
+
+    if (s->frame->jump[i] == miss && s->jumped <= DBT_JUMPED_MAX) {
+        if (s->jumped < DBT_JUMPED_MAX)
+            s->jump_index[s->jumped] = i;
+        s->jumped++;
+    }
+    if (!global && s->jumped_local <= DBT_JUMPED_LOCAL_MAX) {
+        if (s->jumped_local < DBT_JUMPED_LOCAL_MAX)
+            s->jump_local[s->jumped_local] = i;
+        s->jumped_local++;
+    }
+    s->jump_pages[page / 64] |= 1ull << page % 64;
+    s->frame->jump[i] = entry;
+}
+
+/* ---- filling and flushing ----------------------------------------------------- */
+
+static void space_flush(struct dbt_space *s, bool global)
+{
+    if (s->touched > TOUCHED_MAX) {
+        madvise(s->write, 2 * TABLE_BYTES, MADV_DONTNEED);
+        s->small[0].count = s->small[1].count = 0;
+        for (unsigned i = 0; i < s->larges; i++)
+            s->large[i].journal.count = 0;
+        s->touched = 0;
+        return;
+    }
+    journal_flush(s, &s->small[0]);
+    if (global)
+        journal_flush(s, &s->small[1]);
+    for (unsigned i = 0; i < s->larges; i++) {
+        if (global || !s->large[i].global)
+            journal_flush(s, &s->large[i].journal);
+    }
 }
 
 void dbt_tables_fill(struct dbt_tables *t, enum dbt_ring ring, gva_t page, uintptr_t addend,
-                     bool read, bool write, bool large)
+                     unsigned what)
 {
-    struct ring_tables *r = &t->ring[ring];
+    struct dbt_space *s = t->now[ring];
     uint64_t index = page.v >> PAGE_SHIFT & INDEX_MASK;
+    bool global = what & DBT_FILL_GLOBAL;
 
     BUG_ON(!addend || (addend & PAGE_OFFSET_MASK));
-    if (!r->read[index] && !r->write[index])
-        journal_add(r, large ? &r->large : &r->small, index);
-    if (read)
-        r->read[index] = addend;
-    if (write)
-        r->write[index] = addend;
+    if (ring == DBT_RING_USER && global) {
+        t->user_globals = true;
+        global = false;         /* goes with the rest of its space */
+    }
+    if (!s->read[index] && !s->write[index])
+        journal_add(s, journal_for(s, index, what & DBT_FILL_LARGE, global), index);
+    if (what & DBT_FILL_READ)
+        s->read[index] = addend;
+    if (what & DBT_FILL_WRITE)
+        s->write[index] = addend;
+}
+
+uintptr_t dbt_tables_at(const struct dbt_tables *t, enum dbt_ring ring, gva_t page, bool write)
+{
+    const struct dbt_space *s = t->now[ring];
+    uint64_t index = page.v >> PAGE_SHIFT & INDEX_MASK;
+
+    return write ? s->write[index] : s->read[index];
 }
 
 void dbt_tables_flush(struct dbt_tables *t)
 {
-    for (unsigned i = 0; i < DBT_RINGS; i++) {
-        journal_flush(&t->ring[i], &t->ring[i].small);
-        journal_flush(&t->ring[i], &t->ring[i].large);
-    }
+    space_flush(&t->kernel, true);
+    for (unsigned i = 0; i < t->users; i++)
+        space_flush(&t->user[i], true);
+    t->user_globals = false;
 }
 
-/* Like the soft TLB, everything large in the same gigabyte goes. */
-static void large_flush(struct ring_tables *r, uint64_t index)
+void dbt_tables_flush_local(struct dbt_tables *t)
 {
-    size_t kept = 0;
-
-    for (size_t i = 0; i < r->large.count; i++) {
-        uint64_t at = r->large.index[i];
-        if ((at ^ index) >> 18)
-            r->large.index[kept++] = at;
-        else
-            r->read[at] = r->write[at] = 0;
-    }
-    r->large.count = kept;
+    space_flush(&t->kernel, false);
 }
 
-/* The journal of small pages keeps the index: clearing it again later does no harm. */
-void dbt_tables_flush_page(struct dbt_tables *t, gva_t page)
+void dbt_tables_flush_user(struct dbt_space *s)
+{
+    space_flush(s, true);
+}
+
+struct dbt_space *dbt_tables_user(struct dbt_tables *t, uint16_t pcid)
+{
+    for (unsigned i = 0; i < t->users; i++) {
+        if (t->user[i].pcid == pcid)
+            return &t->user[i];
+    }
+    return NULL;
+}
+
+/* A space for a PCID that has none: a new one, or the one unused for longest. */
+static struct dbt_space *user_new(struct dbt_tables *t)
+{
+    struct dbt_space *oldest = &t->user[0];
+
+    if (t->users < t->users_max && space_map(&t->user[t->users], t->head) == 0)
+        return &t->user[t->users++];
+    for (unsigned i = 1; i < t->users; i++) {
+        if (t->user[i].used < oldest->used)
+            oldest = &t->user[i];
+    }
+    space_flush(oldest, true);
+    return oldest;
+}
+
+bool dbt_tables_switch(struct dbt_tables *t, uint16_t pcid)
+{
+    struct dbt_space *s = t->now[DBT_RING_USER];
+    bool kept = true;
+
+    if (s->pcid != pcid) {
+        s = dbt_tables_user(t, pcid);
+        if (!s) {
+            s = user_new(t);
+            s->pcid = pcid;
+            kept = false;
+        }
+        t->now[DBT_RING_USER] = s;
+    }
+    s->used = ++t->switches;
+    return kept;
+}
+
+static void large_flush(struct dbt_space *s, uint64_t index)
+{
+    uint64_t gib = index >> GIB_SHIFT;
+
+    for (unsigned i = 0; i < s->larges; i++) {
+        if (s->large[i].gib == gib || s->large[i].gib == UINT64_MAX)
+            journal_flush(s, &s->large[i].journal);
+    }
+}
+
+/* The journal of small pages keeps the index: clearing it again later does no
+ * harm. Pages of the table that were never filled stay without memory. */
+void dbt_tables_flush_page(struct dbt_space *s, gva_t page)
 {
     uint64_t index = page.v >> PAGE_SHIFT & INDEX_MASK;
 
-    for (unsigned i = 0; i < DBT_RINGS; i++) {
-        t->ring[i].read[index] = t->ring[i].write[index] = 0;
-        large_flush(&t->ring[i], index);
-    }
+    if (s->read[index] | s->write[index])
+        s->read[index] = s->write[index] = 0;
+    large_flush(s, index);
 }
 
-static void journal_protect(struct ring_tables *r, const struct journal *j, uintptr_t host_page)
+/* ---- code pages ----------------------------------------------------------------- */
+
+static void journal_protect(struct dbt_space *s, const struct dbt_journal *j, uintptr_t host_page)
 {
     for (size_t i = 0; i < j->count; i++) {
         uint64_t index = j->index[i];
         /* Sign-extends the page to a canonical address. */
         uint64_t page = (uint64_t)((int64_t)(index << 28) >> 16);
-        if (r->write[index] && page + r->write[index] == host_page)
-            r->write[index] = 0;
+        if (s->write[index] && page + s->write[index] == host_page)
+            s->write[index] = 0;
     }
+}
+
+static void space_protect(struct dbt_space *s, uintptr_t host_page)
+{
+    journal_protect(s, &s->small[0], host_page);
+    journal_protect(s, &s->small[1], host_page);
+    for (unsigned i = 0; i < s->larges; i++)
+        journal_protect(s, &s->large[i].journal, host_page);
 }
 
 void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page)
 {
-    for (unsigned i = 0; i < DBT_RINGS; i++) {
-        journal_protect(&t->ring[i], &t->ring[i].small, host_page);
-        journal_protect(&t->ring[i], &t->ring[i].large, host_page);
-    }
+    space_protect(&t->kernel, host_page);
+    for (unsigned i = 0; i < t->users; i++)
+        space_protect(&t->user[i], host_page);
 }

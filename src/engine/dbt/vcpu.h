@@ -18,10 +18,18 @@
 #include <Zydis/Mnemonic.h>
 #include "base/fault.h"
 #include "engine/dbt/dbt.h"
+#include "engine/dbt/tables.h"
 #include "engine/interp/interp.h"
 #include "x86/xsave.h"
 
-enum { DBT_JUMPED_MAX = 1024 };
+enum { DBT_LEFT_BITS = 12, DBT_REGIONS = 4 };
+/* Where translated code was left, found once: by return address. */
+struct dbt_left {
+    uint64_t pc;
+    struct dbt_block *block;
+    struct dbt_site *site;
+};
+
 enum dbt_fpu { DBT_FPU_SYNCED, DBT_FPU_PARKED, DBT_FPU_LIVE };
 
 struct dbt_vcpu {
@@ -29,7 +37,7 @@ struct dbt_vcpu {
     struct dbt_cache *cache;
     struct dbt_tables *tables;
     struct dbt_thunks thunks;
-    struct dbt_frame *frame[DBT_RINGS];
+    struct dbt_frame *frame;                /* for its head, which all frames share */
     struct dbt_translation *t;
     struct x86_env_ops env_ops;             /* the interpreter's, some overridden */
     struct fault_guard guard;
@@ -40,14 +48,13 @@ struct dbt_vcpu {
     uint64_t fpu_components;                /* XCR0 bits that are switched */
     struct x86_xsave_layout layout;         /* of `image`: the host's */
     uint64_t gs_base;                       /* what the thread's GS base is now */
-    uint32_t ring_mode[DBT_RINGS];          /* mode key the jump table is valid for */
-    /* Entries of the jump table that are not empty; beyond the limit: all. */
-    unsigned jumped[DBT_RINGS];
-    uint16_t jump_index[DBT_RINGS][DBT_JUMPED_MAX];
     bool counting;                          /* exactly `left` instructions may be executed */
     bool interpreting;                      /* interp_step is running: it counts in fuel */
     int64_t left;
     bool forget;                            /* drop all code before going on */
+    const struct memory_region *region[DBT_REGIONS];    /* where page walks met RAM */
+    unsigned regions;                       /* met so far */
+    struct dbt_left left_at[1 << DBT_LEFT_BITS];
     uint64_t exits[DBT_EXITS], fills, interpreted, entered;
     /* Of `interpreted`, what translated code handed over, by mnemonic. */
     uint64_t handed_over[ZYDIS_MNEMONIC_MAX_VALUE + 1];
@@ -67,6 +74,16 @@ bool dbt_fpu_error_pending(const struct dbt_vcpu *d);   /* FSW.ES, if LIVE */
 
 /* run.c */
 enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions);
-void dbt_jumps_flush(struct dbt_vcpu *d, enum dbt_ring ring);
+
+/* fill.c */
+enum dbt_filled { DBT_FILLED, DBT_FILL_FAULT, DBT_FILL_UNUSUAL };
+/* Fills the table entry for an access to this address by the code that runs
+ * now. FAULT: it raises #PF with *error. UNUSUAL: ask x86_host_ptr(). */
+enum dbt_filled dbt_fill(struct dbt_vcpu *d, gva_t a, bool write, uint32_t *error);
+
+/* paging.c */
+/* Translations changed: see x86_env_ops.tlb_flushed. */
+void dbt_paging_flushed(struct dbt_vcpu *d, const gva_t *lin, bool global);
+void dbt_paging_jumps_flush(struct dbt_vcpu *d);
 
 #endif

@@ -124,13 +124,6 @@ static uint64_t post(struct interp *v, uint64_t start, uint64_t size)
 
 /* ---- pages that hold code ---------------------------------------------- */
 
-bool interp_is_code(const struct interp_vm *vm, uint64_t phys)
-{
-    uint64_t page = phys >> PAGE_SHIFT;
-
-    return page < vm->code_pages && atomic_load(&vm->code_users[page]);
-}
-
 static struct code_page **page_slot(struct interp *v, uint64_t page)
 {
     struct code_page **p =

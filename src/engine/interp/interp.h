@@ -235,7 +235,12 @@ struct block *interp_block_alloc(struct interp *v, unsigned n);
 void interp_code_written(struct interp *v, uint64_t start, uint64_t size);
 /* The observer is going to keep code of this page. False: not now, perhaps later. */
 bool interp_code_hold(struct interp *v, uint64_t page);
-bool interp_is_code(const struct interp_vm *vm, uint64_t phys);
+static inline bool interp_is_code(const struct interp_vm *vm, uint64_t phys)
+{
+    uint64_t page = phys >> PAGE_SHIFT;
+
+    return page < vm->code_pages && atomic_load(&vm->code_users[page]);
+}
 /* Tells all vCPUs but `from` (may be NULL), any thread. */
 void interp_broadcast(struct interp_vm *vm, const struct interp *from, uint64_t start,
                       uint64_t size);
