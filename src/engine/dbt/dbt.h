@@ -99,7 +99,7 @@ struct dbt_frame {
      * rest. Apart because a store is the way to change one without flags. */
     uint64_t flag_if, flags_system;
     uint64_t no_irq_waiting;                /* 0: setting IF has to go to the dispatcher */
-    uint64_t arith_mask, if_mask;
+    uint64_t arith_mask, if_mask, df_mask;
     /* POPF's plain case: the other flags, gathered, and minus their present value. */
     uint64_t other_mask, minus_other;
     struct dbt_x87 x87;
@@ -112,6 +112,7 @@ struct dbt_frame {
     uint64_t target;                        /* r11 at the exit */
     uint64_t entry;                         /* where dbt_enter goes */
     uint64_t host_rsp;
+    uint64_t kept[3], kept_flags;           /* rax, rdx, r8 inside a string thunk */
     uint64_t seg_base[X86_SEG_COUNT];
     /* Checked entries, by masked target address. All up to here is one page of
      * memory under the frames of all tables. */
@@ -229,6 +230,18 @@ enum dbt_ring { DBT_RING_KERNEL, DBT_RING_USER, DBT_RINGS };
  * tables.c: tables.h. */
 int32_t dbt_tables_write_disp(void);
 
+/* ---- thunks_string.c: repeated string instructions ---------------------- */
+
+enum dbt_string { DBT_MOVS, DBT_STOS, DBT_REPE_CMPS, DBT_REPNE_CMPS, DBT_REPE_SCAS,
+                  DBT_REPNE_SCAS, DBT_STRINGS };
+enum dbt_string_result {
+    DBT_STRING_DONE,
+    DBT_STRING_READ_MISS, DBT_STRING_WRITE_MISS,    /* r11: address not in the table */
+    DBT_STRING_OTHER,                               /* go on by interpreting */
+};
+struct dbt_thunks;
+bool dbt_string_thunks_make(struct dbt_cache *c, struct dbt_thunks *out);
+
 /* ---- thunks.c: entering and leaving -------------------------------------- */
 
 struct dbt_thunks {
@@ -236,6 +249,9 @@ struct dbt_thunks {
     uint64_t exit[DBT_EXITS];
     uint64_t jump_miss;                     /* what an empty jump table entry holds */
     uint64_t fault_resume;
+    /* By log2 of the element size and whether addresses have 64 bits. Called with
+     * registers as at an instruction boundary; result in rcx. Writable mapping. */
+    const uint8_t *string[DBT_STRINGS][4][2];
 };
 bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out);
 
@@ -311,6 +327,7 @@ struct dbt_translation {
     uint32_t *countdown;
     const struct x86_cpu *cpu;
     const struct dbt_cache *cache;
+    const struct dbt_thunks *thunks;
     const uint8_t *cache_start;             /* writable mapping: what origin counts from */
 };
 

@@ -250,6 +250,12 @@ uint8_t *emit_jmp(struct emit *e, const uint8_t *to)
     return emit_rel32(e, to);
 }
 
+void emit_call_rel(struct emit *e, const uint8_t *to)
+{
+    e8(e, 0xe8);
+    emit_rel32(e, to);
+}
+
 uint8_t *emit_jcc(struct emit *e, unsigned cc, const uint8_t *to)
 {
     e8(e, 0x0f);

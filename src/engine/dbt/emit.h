@@ -113,6 +113,7 @@ void emit_call_mem(struct emit *e, struct host_mem m);
 /* rel32 jumps; return where the displacement is. `to` may be NULL: patch later
  * with emit_patch32. Addresses are of the writable mapping. */
 uint8_t *emit_jmp(struct emit *e, const uint8_t *to);
+void emit_call_rel(struct emit *e, const uint8_t *to);
 uint8_t *emit_jcc(struct emit *e, unsigned cc, const uint8_t *to);
 void emit_patch32(struct emit *e, uint8_t *at);       /* here */
 

@@ -87,6 +87,7 @@ static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
     if (!dbt_cache_begin(d->cache, &t->e))
         return NULL;
     t->cpu = &d->interp.cpu;
+    t->thunks = &d->thunks;
     t->cache_start = dbt_cache_start(d->cache);
     t->cache = d->cache;
     t->mode = proto->mode;

@@ -90,6 +90,8 @@ bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out)
     if (e.overflow)
         return false;
     dbt_cache_commit(c, &e, NULL);
+    if (!dbt_string_thunks_make(c, out))
+        return false;
     dbt_cache_keep(c);
     return true;
 }

@@ -214,7 +214,7 @@ static bool executable(const struct dbt_translation *t, const struct x86_insn *i
     if (!(t->mode & DBT_MODE_VEX) && dbt_is_vex(insn) && !dbt_is_gpr_only(insn))
         return false;
     return insn->class == X86_CLASS_INTEGER || insn->class == X86_CLASS_BRANCH ||
-           insn->class == X86_CLASS_HOST || dbt_is_flags(insn);
+           insn->class == X86_CLASS_STRING || insn->class == X86_CLASS_HOST || dbt_is_flags(insn);
 }
 
 static void emit_fpu_check(struct dbt_translation *t)

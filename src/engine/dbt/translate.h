@@ -56,6 +56,9 @@ void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
 /* ---- translate_insn.c ---------------------------------------------------- */
 bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
 
+/* ---- translate_string.c -------------------------------------------------- */
+bool dbt_emit_string(struct dbt_translation *t, const struct x86_insn *insn);
+
 /* ---- translate_flags.c --------------------------------------------------- */
 bool dbt_is_flags(const struct x86_insn *insn);        /* CLI STI PUSHF POPF */
 bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn);

@@ -276,6 +276,8 @@ bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn)
         return false;
     if (does_nothing(insn))
         return true;
+    if (insn->class == X86_CLASS_STRING)
+        return dbt_emit_string(t, insn);
     if (dbt_is_flags(insn))
         return dbt_emit_flags(t, insn);
     switch (insn->mnemonic) {
