@@ -6,7 +6,7 @@ _ring3()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run doctor help version"
     local run_options="--kernel --initrd --append --module --memory --engine --machine --cpu
-        --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port --test-device
+        --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port --test-device
         --trace --log --help"
 
     COMPREPLY=()

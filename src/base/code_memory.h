@@ -17,11 +17,12 @@ struct code_memory {
     uint8_t *write;
     uint8_t *exec;          /* the same bytes */
     size_t bytes;           /* 0: not mapped */
+    size_t tail_bytes;
 };
 
-/* `name` appears in /proc/PID/maps. `low`: the executable mapping in the lowest
- * 2 GiB if there is room, so that addresses of code fit 32 bits. */
-int code_memory_map(struct code_memory *m, const char *name, size_t bytes, bool low,
+/* `name` appears in /proc/PID/maps. Directly behind `exec` there are `tail_bytes` of
+ * ordinary memory, which code reaches RIP-relative. Both are whole pages. */
+int code_memory_map(struct code_memory *m, const char *name, size_t bytes, size_t tail_bytes,
                     struct error **err);
 void code_memory_unmap(struct code_memory *m);      /* fine on a zeroed struct */
 

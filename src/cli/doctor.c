@@ -243,7 +243,7 @@ static int try_executable_memory(void)
     struct code_memory m;
     int (*run)(void);
 
-    if (code_memory_map(&m, "ring3-doctor", PAGE_SIZE, false, NULL) < 0)
+    if (code_memory_map(&m, "ring3-doctor", PAGE_SIZE, 0, NULL) < 0)
         return 1;
     memcpy(m.write, code, sizeof(code));
     memcpy(&run, &m.exec, sizeof(run));

@@ -33,7 +33,7 @@ struct run_options {
     const char *kernel, *initrd, *append;
     struct option_list modules;
     uint64_t memory_bytes, cpus, debug_exit_port;
-    const char *engine, *machine, *cpu, *irqchip;
+    const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace;
     bool no_reboot, test_device;
 };
@@ -52,6 +52,8 @@ static const struct option options[] = {
                        "'list' shows them", OPTION_STRING, FIELD(engine)},
     {"machine", "NAME", "which computer: pc; 'list' shows them", OPTION_STRING, FIELD(machine)},
     {"cpu", "MODEL", "MODEL[,+feature][,-feature]; 'list' shows them", OPTION_STRING, FIELD(cpu)},
+    {"host-features", "LIST", "-feature[,-feature...]: what the host is to lack, for testing",
+     OPTION_STRING, FIELD(host_features)},
     {"cpus", "N", "number of processors (default 1)", OPTION_NUMBER, FIELD(cpus), 1, 255},
     {"irqchip", "user|kernel", "where KVM's interrupt controllers live (default kernel)",
      OPTION_CHOICE, FIELD(irqchip)},
@@ -259,6 +261,7 @@ static struct machine_config machine_config(struct run *run)
     c.machine = o->machine;
     c.engine = o->engine;
     c.cpu = o->cpu;
+    c.host_features = o->host_features;
     c.kernel = o->kernel;
     c.initrd = o->initrd;
     c.append = o->append;

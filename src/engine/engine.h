@@ -111,6 +111,7 @@ struct engine_vm_config {
     const struct guest_ops *guest;
     void *guest_opaque;
     const struct x86_cpu_model *model;   /* lives as long as the VM */
+    const struct x86_features *host_lacks;   /* not to be used although they are there, or NULL */
     struct log *log;
     unsigned cpus;
     bool want_irqchip;                   /* ignored without ENGINE_CAP_IRQCHIP */

@@ -72,6 +72,7 @@ struct machine {
     const struct engine_ops *engine;
     struct engine_vm *vm;
     struct x86_cpu_model *model;
+    struct x86_features host_lacks;        /* --host-features */
     struct machine_vcpu *vcpu;
     unsigned cpus;
 

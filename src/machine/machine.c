@@ -84,6 +84,7 @@ static int make_model(struct machine *m, struct error **err)
     if (!m->model)
         return error_set(err, ENOMEM, "cannot make the CPU model: out of memory");
     m->engine->features(&features);
+    x86_features_lack(&features, &m->host_lacks);
     rc = x86_cpu_model_init(m->model, m->config.cpu, &features, m->config.cpus, err);
     m->model->tsc_khz = clock_tick_khz(m->clock);
     return rc;
@@ -107,6 +108,7 @@ static int make_vm(struct machine *m, struct error **err)
     struct engine_vm_config vc = {
         .memory = m->memory, .clock = m->clock, .guest = &machine_guest_ops, .guest_opaque = m,
         .log = m->log, .cpus = m->config.cpus, .want_irqchip = !m->config.no_irqchip,
+        .host_lacks = &m->host_lacks,
     };
     int rc = make_model(m, err);
 
@@ -191,6 +193,8 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
     m->ops = machine_find(cfg->machine ? cfg->machine : "pc");
     if (!m->ops)
         rc = error_set(err, EINVAL, "there is no machine '%s'", cfg->machine);
+    if (!rc && cfg->host_features)
+        rc = x86_features_parse_lacking(&m->host_lacks, cfg->host_features, err);
     if (!rc)
         rc = choose_engine(m, &refused, err);
     if (!rc)

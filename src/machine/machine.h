@@ -49,6 +49,7 @@ struct machine_config {
     const char *machine;           /* "pc" */
     const char *engine;            /* "auto", "kvm", "dbt", "interp" */
     const char *cpu;               /* --cpu text or NULL */
+    const char *host_features;     /* --host-features text or NULL */
     const char *kernel, *initrd, *append;
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
     uint64_t memory_bytes;

@@ -145,6 +145,21 @@ void x86_features_software(struct x86_features *f)
     prune(f);
 }
 
+void x86_features_remove(struct x86_features *f, const struct x86_features *lacking)
+{
+    for (unsigned i = 0; i < X86_FEATURE_WORDS; i++)
+        f->w[i] &= ~lacking->w[i];
+    prune(f);
+}
+
+void x86_features_lack(struct x86_features *software, const struct x86_features *lacking)
+{
+    for (unsigned id = 0; id < ARRAY_SIZE(features); id++)
+        if (features[id].software == SOFT_HOST && x86_feature(lacking, id))
+            set(software, id, false);
+    prune(software);
+}
+
 /* ---- models -------------------------------------------------------------------- */
 
 /* Offered only when asked for: they need a hypervisor under the guest's
@@ -263,6 +278,40 @@ static int choose_features(struct x86_cpu_model *m, char *text,
     int rc = choose_model(m, model, supported, err);
     for (; !rc && word; word = strsep(&rest, ","))
         rc = apply_feature(m, word, supported, err);
+    return rc;
+}
+
+/* All of AVX-512 stands on its foundation. */
+static const char *feature_word(const char *word)
+{
+    return strcmp(word, "avx512") ? word : "avx512f";
+}
+
+static int lack_one(struct x86_features *lacking, const char *word, struct error **err)
+{
+    if (*word != '-') {
+        error_set(err, EINVAL, "host features can only be taken away, not '%s'", word);
+        error_hint(err, "-name");
+        return -EINVAL;
+    }
+    for (unsigned id = 0; id < ARRAY_SIZE(features); id++) {
+        if (strcmp(features[id].name, feature_word(word + 1)))
+            continue;
+        set(lacking, id, true);
+        return 0;
+    }
+    return unknown_word(word + 1, true, err);
+}
+
+int x86_features_parse_lacking(struct x86_features *lacking, const char *text,
+                               struct error **err)
+{
+    char *copy = strdup(text), *rest = copy;
+    int rc = copy ? 0 : error_set(err, ENOMEM, "out of memory");
+
+    for (char *word; !rc && (word = strsep(&rest, ","));)
+        rc = lack_one(lacking, word, err);
+    free(copy);
     return rc;
 }
 

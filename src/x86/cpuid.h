@@ -63,6 +63,13 @@ static inline bool x86_feature(const struct x86_features *f, unsigned id)
     return f->w[id / 64] >> (id % 64) & 1;
 }
 const char *x86_feature_name(unsigned id);
+/* Takes `lacking` out of *f, and what makes no sense without. */
+void x86_features_remove(struct x86_features *f, const struct x86_features *lacking);
+/* What a software engine offers, if the host lacked these features. */
+void x86_features_lack(struct x86_features *software, const struct x86_features *lacking);
+/* "-bmi2,-avx512f": -EINVAL with did-you-mean. */
+int x86_features_parse_lacking(struct x86_features *lacking, const char *text,
+                               struct error **err);
 void x86_cpu_models_print(struct strbuf *out);
 
 /* CPUID as executed by a vCPU: static table plus OSXSAVE, APIC ID, XSAVE size,

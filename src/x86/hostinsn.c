@@ -51,7 +51,7 @@ static void host_init(struct hostinsn_host *h)
 static int pool_map(struct x86_hostinsn_pool *p, struct error **err)
 {
     struct error *why = NULL;
-    int r = code_memory_map(&p->code, "ring3-hostinsn", POOL_BYTES, false, &why);
+    int r = code_memory_map(&p->code, "ring3-hostinsn", POOL_BYTES, 0, &why);
 
     if (r == -EACCES || r == -EPERM)
         r = 0;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """linux.py - boots Debian's kernel with ring3 and judges it by its serial text.
 
-    linux.py RING3 SOURCE_ROOT CASE [ENGINE]
+    linux.py RING3 SOURCE_ROOT CASE [ENGINE [OPTION...]]
 
 Exits 77 when the guest (tools/fetch-guest) is not there. Nothing here measures
 time: what takes too long is ended by the test runner.
@@ -28,7 +28,7 @@ class Guest:
         self.text = b""
         cmd = [RING3, "run", "--engine", ENGINE, "--kernel", kernel or f"{GUEST}/vmlinuz",
                "--initrd", f"{GUEST}/initrd.cpio.gz", "--append", f"console=ttyS0 {words}",
-               *options]
+               *MORE, *options]
         self.process = subprocess.Popen(cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
 
@@ -237,6 +237,7 @@ if __name__ == "__main__":
     RING3 = sys.argv[1]
     GUEST = os.path.join(sys.argv[2], ".cache/guest")
     ENGINE = sys.argv[4] if len(sys.argv) > 4 else "interp"
+    MORE = sys.argv[5:]
     if not os.path.exists(f"{GUEST}/initrd.cpio.gz"):
         skip("the Linux guest is not there (tools/fetch-guest makes it)")
     CASES[sys.argv[3]]()

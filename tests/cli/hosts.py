@@ -154,6 +154,15 @@ class Hosts(unittest.TestCase):
                                     capture_output=True, timeout=60, **kw)
             self.works(result)
 
+    def test_lacking_features(self):
+        for lacking in "-bmi2", "-fsgsbase", "-avx512", "-avx", "-xsave", "-bmi2,-xsave,-fsgsbase":
+            self.works(self.run_hello("--engine", "dbt", f"--host-features={lacking}"))
+        for wrong, word in ("+bmi2", "only be taken away"), ("-bmi3", "did you mean 'bmi1'"):
+            result = self.run_hello(f"--host-features={wrong}")
+            self.assertEqual(result.returncode, USAGE)
+            self.assertRegex(result.stderr.decode(), r"\Aring3: [^\n]+\n\Z")
+            self.assertIn(word, result.stderr.decode())
+
     @unittest.skipIf(os.getuid() != 0, "needs root for a namespace")
     def test_no_executable_memfd(self):
         setting = "/proc/sys/vm/memfd_noexec"

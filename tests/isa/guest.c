@@ -224,6 +224,7 @@ struct guest {
     struct clock *clock;
     struct log log;
     struct x86_cpu_model model;
+    struct x86_features host_lacks;
     struct engine_vm *vm;
     struct engine_vcpu *vcpu;
     struct x86_state state;
@@ -285,19 +286,24 @@ static const struct guest_ops nothing = {
     .msr_read = no_rdmsr, .msr_write = no_wrmsr,
 };
 
-static int guest_start(struct guest *g, const struct engine_ops *ops, struct error **err)
+static int guest_start(struct guest *g, const struct engine_ops *ops, const char *lacking,
+                       struct error **err)
 {
     struct x86_features features = {0};
     struct engine_probe probe = {0};
-    struct engine_vm_config cfg = {.guest = &nothing, .model = &g->model, .cpus = 1};
-    int r;
+    struct engine_vm_config cfg = {.guest = &nothing, .model = &g->model, .cpus = 1,
+                                   .host_lacks = &g->host_lacks};
+    int r = lacking ? x86_features_parse_lacking(&g->host_lacks, lacking, err) : 0;
 
+    if (r < 0)
+        return r;
     log_init(&g->log, -1);
     ops->probe(&probe);
     if (probe.status == ENGINE_ABSENT || probe.status == ENGINE_FORBIDDEN)
         return error_set(err, ENODEV, "%s: %s", ops->name, probe.reason);
     g->budget = probe.caps & ENGINE_CAP_INSN_BUDGET ? BUDGET : 0;
     ops->features(&features);
+    x86_features_lack(&features, &g->host_lacks);
     r = x86_cpu_model_init(&g->model, NULL, &features, 1, err);
     if (r < 0)
         return r;
@@ -319,7 +325,7 @@ static int guest_start(struct guest *g, const struct engine_ops *ops, struct err
     return r < 0 ? r : ops->vcpu_create(g->vm, 0, &g->vcpu, err);
 }
 
-struct isa_runner *isa_engine_open(const char *name, struct error **err)
+struct isa_runner *isa_engine_open(const char *name, const char *lacking, struct error **err)
 {
     const struct engine_ops *ops = engine_find(name);
     struct guest *g = calloc(1, sizeof *g);
@@ -330,7 +336,7 @@ struct isa_runner *isa_engine_open(const char *name, struct error **err)
         return NULL;
     }
     g->runner = (struct isa_runner){.name = ops->name, .run = guest_run, .close = guest_close};
-    if (guest_start(g, ops, err) < 0) {
+    if (guest_start(g, ops, lacking, err) < 0) {
         guest_close(&g->runner);
         return NULL;
     }

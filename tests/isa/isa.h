@@ -114,7 +114,8 @@ struct isa_runner {
 
 /* NULL, with the reason in *err, when it cannot be had here. */
 struct isa_runner *isa_host_open(struct error **err);
-struct isa_runner *isa_engine_open(const char *name, struct error **err);
+/* `lacking`: --host-features of ring3 run, or NULL. */
+struct isa_runner *isa_engine_open(const char *name, const char *lacking, struct error **err);
 struct isa_runner *isa_plain_open(struct error **err);
 /* What the bare processor cannot run here (16-bit code without modify_ldt). */
 bool isa_host_has_mode(const struct isa_runner *r, enum isa_mode mode);

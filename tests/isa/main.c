@@ -23,7 +23,7 @@
 enum { SKIP = 77, RETRIES = 3 };
 
 struct options {
-    const char *engine, *only;
+    const char *engine, *only, *lacking;
     uint64_t seed, index, instructions;
     bool one;                    /* --index given */
     int mode;                    /* -1: all */
@@ -167,7 +167,7 @@ static void usage(void)
 {
     puts("isa [--engine plain|interp|dbt|kvm] [--mode 64|32|16|all] [--seed S|fresh] [--index I]\n"
          "    [--instructions N] [--length N] [--only MNEMONIC] [--undefined] [--garbage]\n"
-         "    [--failures N] [--verbose] [FILE of cases...]");
+         "    [--failures N] [--verbose] [--host-features LIST] [FILE of cases...]");
 }
 
 static bool parse_number(const char *text, uint64_t *out)
@@ -186,6 +186,7 @@ static bool parse_option(struct options *o, int c, const char *arg)
     switch (c) {
     case 'e': o->engine = arg; return true;
     case 'o': o->only = arg; return true;
+    case 'h': o->lacking = arg; return true;
     case 'u': o->compare.undefined = true; return true;
     case 'g': o->garbage = true; return true;
     case 'v': o->verbose = true; return true;
@@ -218,7 +219,7 @@ static bool parse(struct options *o, int argc, char **argv)
         {"engine", 1, NULL, 'e'}, {"mode", 1, NULL, 'm'}, {"seed", 1, NULL, 's'},
         {"index", 1, NULL, 'i'}, {"instructions", 1, NULL, 'n'}, {"length", 1, NULL, 'l'},
         {"only", 1, NULL, 'o'}, {"undefined", 0, NULL, 'u'}, {"failures", 1, NULL, 'f'},
-        {"garbage", 0, NULL, 'g'}, {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
+        {"garbage", 0, NULL, 'g'}, {"host-features", 1, NULL, 'h'}, {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -284,7 +285,7 @@ int main(int argc, char **argv)
     if (!t.host)
         return skip(&err);
     t.guest = !strcmp(t.o.engine, "plain") ? isa_plain_open(&err)
-                                           : isa_engine_open(t.o.engine, &err);
+                                           : isa_engine_open(t.o.engine, t.o.lacking, &err);
     if (!t.guest) {
         t.host->close(t.host);
         return skip(&err);

@@ -236,13 +236,35 @@ static void models_are_listed(void **state)
     strbuf_fini(&out);
 }
 
+static void lacking(void **state)
+{
+    struct x86_features lack = {0}, f;
+
+    assert_int_equal(x86_features_parse_lacking(&lack, "-avx,-bmi2,-fsgsbase", NULL), 0);
+    x86_features_software(&f);
+    x86_features_lack(&f, &lack);
+    assert_false(x86_feature(&f, X86_FEATURE_AVX));
+    assert_false(x86_feature(&f, X86_FEATURE_AVX2));          /* stands on it */
+    assert_false(x86_feature(&f, X86_FEATURE_BMI2));
+    assert_true(x86_feature(&f, X86_FEATURE_FSGSBASE));       /* ours, on any host */
+    assert_true(x86_feature(&f, X86_FEATURE_SSE2));
+    x86_features_host(&f);
+    x86_features_remove(&f, &lack);
+    assert_false(x86_feature(&f, X86_FEATURE_FSGSBASE));
+    assert_int_equal(x86_features_parse_lacking(&lack, "bmi2", NULL), -EINVAL);
+    assert_int_equal(x86_features_parse_lacking(&lack, "-", NULL), -EINVAL);
+    assert_int_equal(x86_features_parse_lacking(&lack, "", NULL), -EINVAL);
+    assert_int_equal(x86_features_parse_lacking(&lack, "-avx512", NULL), 0);
+    assert_true(x86_feature(&lack, X86_FEATURE_AVX512F));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(texts), T(bad_texts), T(levels_contain_each_other), T(software_promises),
         T(the_list_is_sound), T(flags_depend_on_state), T(xsave_sizes_follow_xcr0),
         T(topology_counts_the_vcpus), T(leaves_are_reachable), T(timing_is_told_when_known),
-        T(the_instruction_answers), T(models_are_listed),
+        T(the_instruction_answers), T(models_are_listed), T(lacking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,10 +2,9 @@
 /*
  * cache.c - code memory, and which block is where.
  *
- * One memfd mapped twice: writable here, executable there, so that nothing is
- * ever both at one address. Code is laid down from the bottom up; when the
- * memory is full everything but the thunks is dropped at once, which is cheap
- * because a working set is translated again in milliseconds.
+ * Code is laid down from the bottom up; when the memory is full everything but the
+ * thunks is dropped at once, which is cheap because a working set is translated
+ * again in milliseconds.
  *
  * Blocks are found by guest address (hash), by host address (they lie in
  * ascending order in one array) and by guest-physical page (for invalidation).
@@ -16,16 +15,17 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include "base/bug.h"
+#include "base/code_memory.h"
 #include "base/error.h"
 
 enum { HASH_SIZE = 1 << 15, ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST, COUNTDOWNS = 1 << 18,
        COUNTDOWN_BYTES = 4 * COUNTDOWNS };
 
 struct dbt_cache {
-    uint8_t *write, *exec;
+    struct code_memory memory;
+    const struct emit_host *host;
+    uint8_t *write, *exec;                  /* the memory's */
     size_t bytes, used, keep;
     uint64_t generation;
     struct dbt_block **block;               /* ascending host addresses */
@@ -40,43 +40,21 @@ static unsigned hash(uint64_t v)
     return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 49);
 }
 
-/* Code, and behind it the counters that it reaches RIP-relative. */
-static uint8_t *map_exec(int fd, size_t bytes)
-{
-    uint8_t *p = mmap(NULL, bytes + COUNTDOWN_BYTES, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (p != MAP_FAILED &&
-        mmap(p, bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-        int why = errno;
-
-        munmap(p, bytes + COUNTDOWN_BYTES);
-        errno = why;
-        return MAP_FAILED;
-    }
-    return p;
-}
-
-struct dbt_cache *dbt_cache_new(size_t bytes, struct error **err)
+/* Behind the code are the counters that it reaches RIP-relative. */
+struct dbt_cache *dbt_cache_new(size_t bytes, const struct emit_host *host, struct error **err)
 {
     struct dbt_cache *c = calloc(1, sizeof *c);
-    int fd = memfd_create("ring3-code", MFD_CLOEXEC);
 
     BUG_ON(!c);
     c->bytes = bytes;
-    c->write = c->exec = MAP_FAILED;
-    if (fd >= 0 && !ftruncate(fd, (off_t)bytes)) {
-        c->write = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        c->exec = map_exec(fd, bytes);
-    }
-    if (c->write == MAP_FAILED || c->exec == MAP_FAILED) {
-        error_set(err, errno, "cannot map %zu MiB of code memory", bytes >> 20);
-        error_hint(err, "this host may forbid executable memory: use --engine interp");
+    c->host = host;
+    if (code_memory_map(&c->memory, "ring3-code", bytes, COUNTDOWN_BYTES, err) < 0) {
+        error_hint(err, "use --engine interp");
         dbt_cache_free(c);
-        c = NULL;
+        return NULL;
     }
-    if (fd >= 0)
-        close(fd);
+    c->write = c->memory.write;
+    c->exec = c->memory.exec;
     return c;
 }
 
@@ -94,10 +72,7 @@ void dbt_cache_free(struct dbt_cache *c)
         return;
     for (size_t i = 0; i < c->blocks; i++)
         block_free(c->block[i]);
-    if (c->write != MAP_FAILED)
-        munmap(c->write, c->bytes);
-    if (c->exec != MAP_FAILED)
-        munmap(c->exec, c->bytes + COUNTDOWN_BYTES);
+    code_memory_unmap(&c->memory);
     free(c->block);
     free(c);
 }
@@ -109,6 +84,8 @@ bool dbt_cache_begin(struct dbt_cache *c, struct emit *e)
     e->start = e->p = c->write + c->used;
     e->end = e->start + ROOM_FOR_ONE_BLOCK;
     e->overflow = false;
+    emit_label(e);
+    e->host = c->host;
     return true;
 }
 

@@ -100,7 +100,7 @@ struct dbt_frame {
     uint64_t flag_if, flags_system;
     uint64_t no_irq_waiting;                /* 0: setting IF has to go to the dispatcher */
     uint64_t arith_mask, if_mask, df_mask;
-    /* POPF's plain case: the other flags, gathered, and minus their present value. */
+    /* POPF's plain case: the other flags, and minus their present value. */
     uint64_t other_mask, minus_other;
     struct dbt_x87 x87;
     uint32_t origin;                        /* cache offset of the last indirect jump */
@@ -179,7 +179,8 @@ struct dbt_cache;
 
 /* ---- cache.c: code memory and the blocks in it -------------------------- */
 
-struct dbt_cache *dbt_cache_new(size_t bytes, struct error **err);
+/* `host` lives as long as the cache. */
+struct dbt_cache *dbt_cache_new(size_t bytes, const struct emit_host *host, struct error **err);
 void dbt_cache_free(struct dbt_cache *c);
 /* Room at the end of the used part; NULL when the cache is full. */
 bool dbt_cache_begin(struct dbt_cache *c, struct emit *e);

@@ -154,12 +154,32 @@ static void emit_bits(struct emit *e, unsigned pp, enum host_reg dst, enum host_
 
 void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
 {
-    emit_bits(e, 2, dst, src, mask);
+    if (unlikely(emit_is_plain(e)))
+        emit_pext_plain(e, dst, src, mask);
+    else
+        emit_bits(e, 2, dst, src, mask);
 }
 
-void emit_pdep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
+void emit_keep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
 {
-    emit_bits(e, 3, dst, src, mask);
+    if (unlikely(emit_is_plain(e))) {
+        emit_keep_plain(e, dst, src, mask);
+    } else {
+        emit_bits(e, 2, dst, src, mask);
+        emit_bits(e, 3, dst, dst, mask);
+    }
+}
+
+/* What a shift by the frame pointer shifts by (emit.h, H_FRAME_BIAS). */
+static unsigned frame_count(enum host_reg count)
+{
+    BUG_ON(count != H_RSP);
+    return 64 - H_FRAME_BIAS;
+}
+
+static bool no_bmi2(const struct emit *e)
+{
+    return unlikely(e->host && e->host->no_bmi2);
 }
 
 /* RORX r64, r64, imm8: VEX.LZ.F2.0F3A.W1 F0 /r ib; SHLX: VEX.LZ.66.0F38.W1 F7 /r. */
@@ -175,13 +195,20 @@ static void emit_vex_rr(struct emit *e, unsigned map, unsigned pp, uint8_t opcod
 
 void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count)
 {
+    if (no_bmi2(e)) {
+        emit_rorx_plain(e, dst, src, count);
+        return;
+    }
     emit_vex_rr(e, 3, 3, 0xf0, dst, src, 0);
     e8(e, (uint8_t)count);
 }
 
 void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count)
 {
-    emit_vex_rr(e, 2, 1, 0xf7, dst, src, count);
+    if (no_bmi2(e))
+        emit_shl_plain(e, dst, src, frame_count(count));
+    else
+        emit_vex_rr(e, 2, 1, 0xf7, dst, src, count);
 }
 
 static void emit_rip(struct emit *e, unsigned opcode, bool w, enum host_reg reg, const uint8_t *to)
@@ -212,15 +239,24 @@ void emit_lea_rip(struct emit *e, enum host_reg dst, const uint8_t *to)
 
 void emit_not(struct emit *e, enum host_reg r) { emit_rr(e, 0xf7, true, 2, r); }
 
+/* The plain form: jrcxz to a long jump, over which the other way goes. */
 uint8_t *emit_jrcxz(struct emit *e)
 {
     e8(e, 0xe3);
+    if (unlikely(emit_is_plain(e))) {
+        e8(e, 2);
+        e8(e, 0xeb);
+        e8(e, 5);
+        return emit_jmp(e, NULL);
+    }
     e8(e, 0);
     return e->p - 1;
 }
 
 uint8_t *emit_jmp8(struct emit *e)
 {
+    if (unlikely(emit_is_plain(e)))
+        return emit_jmp(e, NULL);
     e8(e, 0xeb);
     e8(e, 0);
     return e->p - 1;
@@ -229,8 +265,14 @@ uint8_t *emit_jmp8(struct emit *e)
 void emit_patch8(struct emit *e, uint8_t *at)
 {
     ptrdiff_t d = e->p - (at + 1);
+
+    emit_label(e);
     if (e->overflow)
         return;
+    if (unlikely(emit_is_plain(e))) {
+        emit_patch32(e, at);
+        return;
+    }
     BUG_ON(d > 127);
     *at = (uint8_t)d;
 }
@@ -266,6 +308,8 @@ uint8_t *emit_jcc(struct emit *e, unsigned cc, const uint8_t *to)
 void emit_patch32(struct emit *e, uint8_t *at)
 {
     int32_t d = (int32_t)(e->p - (at + 4));
+
+    emit_label(e);
     if (!e->overflow)
         memcpy(at, &d, 4);
 }

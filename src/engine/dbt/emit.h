@@ -27,11 +27,26 @@ struct host_mem {
     int32_t disp;
 };
 
+/* What the host lacks: emit_plain.c has other sequences then. They are longer, so
+ * that conditional jumps on rcx are made to reach any distance. */
+struct emit_host {
+    bool no_bmi2;
+    bool slow_pext;                 /* PEXT and PDEP are microcode */
+    const void *frame;              /* whose masks are known when code is emitted */
+};
+
 struct emit {
     uint8_t *start, *p, *end;       /* writable mapping */
     bool overflow;
+    const struct emit_host *host;   /* NULL: lacks nothing */
+    uint8_t *restore, *restored;    /* emit_plain.c: the flags come back from, to here */
 };
 
+/* Something leads here: what comes must not lean on what went before. */
+static inline void emit_label(struct emit *e)
+{
+    e->restored = NULL;
+}
 static inline void e8(struct emit *e, uint8_t b)
 {
     if (likely(e->p < e->end))
@@ -93,7 +108,8 @@ void emit_lea(struct emit *e, enum host_reg dst, struct host_mem m);
 void emit_lea32(struct emit *e, enum host_reg dst, struct host_mem m);
 void emit_movzx16(struct emit *e, enum host_reg dst, enum host_reg src);
 void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
-void emit_pdep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
+/* dst = src & mask */
+void emit_keep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
 void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
 /* Shifts left by the low 6 bits of `count`. */
 void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count);
@@ -103,7 +119,11 @@ void emit_not(struct emit *e, enum host_reg r);
 void emit_load32_rip(struct emit *e, enum host_reg dst, const uint8_t *to);
 void emit_store32_rip(struct emit *e, const uint8_t *to, enum host_reg src);
 void emit_lea_rip(struct emit *e, enum host_reg dst, const uint8_t *to);
-/* jrcxz over a distance not known yet: returns the byte to patch. */
+static inline bool emit_is_plain(const struct emit *e)
+{
+    return e->host && (e->host->no_bmi2 || e->host->slow_pext);
+}
+/* jrcxz over a distance not known yet: returns what emit_patch8 patches. */
 uint8_t *emit_jrcxz(struct emit *e);
 uint8_t *emit_jmp8(struct emit *e);
 void emit_patch8(struct emit *e, uint8_t *at);        /* here */
@@ -116,6 +136,13 @@ uint8_t *emit_jmp(struct emit *e, const uint8_t *to);
 void emit_call_rel(struct emit *e, const uint8_t *to);
 uint8_t *emit_jcc(struct emit *e, unsigned cc, const uint8_t *to);
 void emit_patch32(struct emit *e, uint8_t *at);       /* here */
+
+/* ---- emit_plain.c: for hosts without BMI2, or with a slow one; flag-free too ---- */
+void emit_pext_plain(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
+void emit_keep_plain(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
+void emit_rorx_plain(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
+void emit_shl_plain(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
+void emit_sar_plain(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
 
 /* ---- changes flags ----------------------------------------------------- */
 void emit_test_rr(struct emit *e, enum host_reg a, enum host_reg b);

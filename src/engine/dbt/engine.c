@@ -109,15 +109,6 @@ static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
         f->exit[i] = d->thunks.exit[i];
 }
 
-/* The XCR0 components of the host that we move: not PKRU, which is ours. */
-static uint64_t host_components(void)
-{
-    uint32_t lo, hi;
-
-    __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    return lo & (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX | X86_XCR0_AVX512);
-}
-
 static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
                            struct error **err)
 {
@@ -132,11 +123,12 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
         return r;
     d = dbt_of(v);
     d->env_ops = env;
-    d->fpu_components = host_components();
+    dbt_host_init(&d->host, vm->config.host_lacks);
     x86_xsave_layout_host(&d->layout);
+    d->layout.components |= X86_XCR0_X87 | X86_XCR0_SSE;
     d->x87_selectors = x86_hostinsn_x87_selectors(v->cpu.hostinsns);
     d->t = calloc(1, sizeof *d->t);
-    d->cache = dbt_cache_new(CACHE_BYTES, err);
+    d->cache = dbt_cache_new(CACHE_BYTES, &d->host.emit, err);
     d->tables = d->cache ? dbt_tables_new(SPACES_MAX / (vm->config.cpus + 1), err) : NULL;
     if (!d->t || !d->tables || !dbt_thunks_make(d->cache, &d->thunks)) {
         dbt_vcpu_destroy(&v->vcpu);
@@ -144,6 +136,7 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     }
     d->frame = dbt_tables_frame(d->tables, DBT_RING_KERNEL);
     frame_init(d, d->frame);
+    d->host.emit.frame = d->frame;
     dbt_paging_jumps_flush(d);
     v->cpu.ops = &d->env_ops;
     v->observer = &observer;

@@ -6,21 +6,45 @@
 #include "engine/dbt/vcpu.h"
 
 #include "base/bug.h"
+#include "base/byteorder.h"
+#include "x86/xsave_image.h"
 
 static void set_live(struct dbt_vcpu *d, bool live)
 {
     d->frame->fpu_live = live;
 }
 
+/* FXSAVE leaves out the header, which says that both components are there. */
+static void registers_save(struct dbt_vcpu *d)
+{
+    uint32_t lo = (uint32_t)d->host.components, hi = (uint32_t)(d->host.components >> 32);
+
+    if (likely(!d->host.fxsave)) {
+        __asm__ volatile("xsave64 %0" : "+m"(d->image) : "a"(lo), "d"(hi) : "memory");
+    } else {
+        __asm__ volatile("fxsave64 %0" : "+m"(d->image) : : "memory");
+        put_le64(d->image + X86_XSAVE_BV, d->host.components);
+    }
+}
+
+static void registers_load(const struct dbt_vcpu *d)
+{
+    uint32_t lo = (uint32_t)d->host.components, hi = (uint32_t)(d->host.components >> 32);
+
+    if (likely(!d->host.fxsave))
+        __asm__ volatile("xrstor64 %0" : : "m"(d->image), "a"(lo), "d"(hi) : "memory");
+    else
+        __asm__ volatile("fxrstor64 %0" : : "m"(d->image) : "memory");
+}
+
 void dbt_fpu_park(struct dbt_vcpu *d)
 {
-    uint32_t lo = (uint32_t)d->fpu_components, hi = (uint32_t)(d->fpu_components >> 32);
     uint32_t mxcsr = 0x1f80;
 
     if (d->fpu != DBT_FPU_LIVE)
         return;
-    __asm__ volatile("xsave64 %0\n\tfninit\n\tldmxcsr %3"
-                     : "+m"(d->image) : "a"(lo), "d"(hi), "m"(mxcsr) : "memory");
+    registers_save(d);
+    __asm__ volatile("fninit\n\tldmxcsr %0" : : "m"(mxcsr));
     d->fpu = DBT_FPU_PARKED;
     set_live(d, false);
 }
@@ -32,7 +56,7 @@ void dbt_fpu_sync(struct dbt_vcpu *d)
     dbt_fpu_park(d);
     if (d->fpu == DBT_FPU_SYNCED)
         return;
-    BUG_ON(x86_fpu_from_layout(f, &d->layout, d->fpu_components, d->image));
+    BUG_ON(x86_fpu_from_layout(f, &d->layout, d->host.components, d->image));
     f->fip = d->x87.fip;
     f->fdp = d->x87.fdp;
     f->fop = (uint16_t)d->x87.fop;
@@ -43,19 +67,17 @@ void dbt_fpu_sync(struct dbt_vcpu *d)
 
 void dbt_fpu_load(struct dbt_vcpu *d)
 {
-    uint32_t lo = (uint32_t)d->fpu_components, hi = (uint32_t)(d->fpu_components >> 32);
-
     if (d->fpu == DBT_FPU_LIVE)
         return;
     if (d->fpu == DBT_FPU_SYNCED) {
         const struct x86_fpu *f = &d->interp.cpu.s.fpu;
 
-        x86_fpu_to_layout(f, &d->layout, d->fpu_components, d->image);
+        x86_fpu_to_layout(f, &d->layout, d->host.components, d->image);
         d->x87 = (struct dbt_x87){f->fip, f->fdp, f->fop, X86_DS};
         d->fcs = f->fcs;
         d->fds = f->fds;
     }
-    __asm__ volatile("xrstor64 %0" : : "m"(d->image), "a"(lo), "d"(hi) : "memory");
+    registers_load(d);
     d->fpu = DBT_FPU_LIVE;
     set_live(d, true);
 }

@@ -16,27 +16,61 @@
 #include "base/code_memory.h"
 #include "base/error.h"
 #include "engine/dbt/tables.h"
+#include "x86/cpuid.h"
 
-static bool host_has_bmi2(void)
+static uint64_t host_xcr0(void)
 {
-    unsigned a, b, c, d;
+    uint32_t lo, hi;
 
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 8;
+    __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return lo | (uint64_t)hi << 32;
 }
 
-static bool host_has_fsgsbase(void)
+/* Zen 1 and 2, Hygon's included: PEXT takes hundreds of cycles. */
+static bool pext_is_microcode(void)
 {
-    /* AT_HWCAP2 bit 1: the kernel lets user space use WRGSBASE. */
-    return getauxval(AT_HWCAP2) & 2;
+    uint32_t a, b, c, d, family;
+
+    __cpuid(0, a, b, c, d);
+    if (b != signature_AMD_ebx && b != 0x6f677948 /* Hygo(nGenuine) */)
+        return false;
+    __cpuid(1, a, b, c, d);
+    family = a >> 8 & 15;
+    if (family == 15)
+        family += a >> 20 & 255;
+    return family == 0x17 || family == 0x18;
 }
 
-static bool host_allows(struct error **err)
+void dbt_host_init(struct dbt_host *h, const struct x86_features *hidden)
+{
+    struct x86_features has;
+    uint64_t wanted = X86_XCR0_X87 | X86_XCR0_SSE;
+
+    x86_features_host(&has);
+    if (hidden)
+        x86_features_remove(&has, hidden);
+    *h = (struct dbt_host){
+        .emit.no_bmi2 = !x86_feature(&has, X86_FEATURE_BMI2),
+        .emit.slow_pext = pext_is_microcode(),
+        /* AT_HWCAP2 bit 1: the kernel lets user space use WRGSBASE. */
+        .fsgsbase = x86_feature(&has, X86_FEATURE_FSGSBASE) && getauxval(AT_HWCAP2) & 2,
+        .fxsave = !x86_feature(&has, X86_FEATURE_XSAVE),
+    };
+    if (x86_feature(&has, X86_FEATURE_AVX))
+        wanted |= X86_XCR0_AVX;
+    if (x86_feature(&has, X86_FEATURE_AVX512F))
+        wanted |= X86_XCR0_AVX512;
+    h->components = h->fxsave ? wanted : wanted & host_xcr0();
+}
+
+static bool host_suffices(struct error **err)
 {
     struct dbt_tables *tables;
+    struct x86_features has;
 
-    if (!host_has_bmi2() || !host_has_fsgsbase()) {
-        error_set(err, ENOTSUP, "the translator needs a host with %s",
-                  host_has_bmi2() ? "FSGSBASE" : "BMI2");
+    x86_features_host(&has);
+    if (!x86_feature(&has, X86_FEATURE_LAHF64)) {
+        error_set(err, ENOTSUP, "the translator needs LAHF in 64-bit mode");
         return false;
     }
     if (!code_memory_allowed(err)) {
@@ -54,7 +88,7 @@ void dbt_probe(struct engine_probe *out)
 
     out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG;
     out->exit_us = 0.2;
-    if (host_allows(&err)) {
+    if (host_suffices(&err)) {
         out->status = ENGINE_GOOD;
         out->insn_per_us = 1000;
         snprintf(out->reason, sizeof out->reason,
@@ -62,7 +96,7 @@ void dbt_probe(struct engine_probe *out)
         return;
     }
     char *text = error_text(err);
-    out->status = ENGINE_FORBIDDEN;
+    out->status = err->code == ENOTSUP ? ENGINE_ABSENT : ENGINE_FORBIDDEN;
     snprintf(out->reason, sizeof out->reason, "%s", text);
     free(text);
     error_free(&err);

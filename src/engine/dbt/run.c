@@ -58,7 +58,7 @@ static uint32_t mode_key(const struct dbt_vcpu *d)
     const struct x86_state *s = &cpu->s;
     uint32_t key = cpu->mode.code_bits;
 
-    if ((s->cr4 & X86_CR4_OSXSAVE) && (s->xcr0 & d->fpu_components) == d->fpu_components)
+    if ((s->cr4 & X86_CR4_OSXSAVE) && (s->xcr0 & d->host.components) == d->host.components)
         key |= DBT_MODE_VEX;
     if (cpu->mode.cpl == 3)
         key |= DBT_MODE_USER;
@@ -221,15 +221,6 @@ static struct dbt_block *find(struct dbt_vcpu *d)
 
 /* ---- in and out ------------------------------------------------------------- */
 
-/* Gathered as PEXT with frame.other_mask gathers them. */
-static uint64_t other_flags(uint64_t rflags)
-{
-    uint64_t v, mask = DBT_POPF_OTHER;
-
-    __asm__("pext %2, %1, %0" : "=r"(v) : "r"(rflags), "rm"(mask));
-    return v;
-}
-
 static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
 {
     const struct x86_state *s = &d->interp.cpu.s;
@@ -239,7 +230,7 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
     f->rflags = (s->rflags & X86_FLAGS_ARITH) | X86_FLAG_1 | X86_FLAG_IF;
     f->flag_if = s->rflags & X86_FLAG_IF;
     f->flags_system = s->rflags & ~(uint64_t)(X86_FLAGS_ARITH | X86_FLAG_IF);
-    f->minus_other = -other_flags(s->rflags);
+    f->minus_other = -(s->rflags & DBT_POPF_OTHER);
     f->no_irq_waiting = !(atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed) &
                           REQUEST_INTR);
     f->x87 = d->x87;
@@ -280,7 +271,7 @@ static void gs_base_set(struct dbt_vcpu *d, enum dbt_ring ring)
 
     if (d->gs_base == base)
         return;
-    __asm__ volatile("wrgsbase %0" : : "r"(base));
+    dbt_host_set_gs(&d->host, base);
     d->gs_base = base;
 }
 

@@ -131,6 +131,8 @@ void dbt_reach(struct dbt_translation *t, unsigned bytes)
 {
     unsigned before = 5;        /* the jump over the island */
 
+    if (emit_is_plain(&t->e))
+        return;                 /* any distance will do */
     for (unsigned i = 0; i < t->stubs; i++) {
         if ((size_t)(t->e.p - t->stub[i].from) + bytes + before > 126) {
             dbt_stubs_flush(t);
@@ -289,6 +291,7 @@ static void begin_insn(struct dbt_translation *t, const struct x86_insn *insn)
     struct dbt_insn *i = &t->insn[t->insns];
 
     dbt_reach(t, 64);
+    emit_label(&t->e);
     *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
                            .rip = t->source.rip + t->at, .fpu = true};
     t->aligned = false;

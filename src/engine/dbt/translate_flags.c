@@ -29,8 +29,7 @@ static void emit_irq_check(struct dbt_translation *t)
 /* reg &= the arithmetic flags. */
 static void emit_keep_arith(struct dbt_translation *t, enum host_reg reg)
 {
-    emit_pext(&t->e, reg, reg, FRAME(arith_mask));
-    emit_pdep(&t->e, reg, reg, FRAME(arith_mask));
+    emit_keep(&t->e, reg, reg, FRAME(arith_mask));
 }
 
 static bool emit_pushf(struct dbt_translation *t, unsigned bytes)
@@ -61,7 +60,7 @@ static bool emit_popf(struct dbt_translation *t, unsigned bytes)
     dbt_reach(t, 100);
     emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
     /* rcx = 0 exactly if the rest is as it is now */
-    emit_pext(&t->e, H_RCX, H_R11, FRAME(other_mask));
+    emit_keep(&t->e, H_RCX, H_R11, FRAME(other_mask));
     emit_store(&t->e, FRAME(tmp), H_R11);
     emit_load(&t->e, H_R11, FRAME(minus_other));
     emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 0));
@@ -71,8 +70,7 @@ static bool emit_popf(struct dbt_translation *t, unsigned bytes)
         emit_patch8(&t->e, same);
     }
     emit_load(&t->e, H_R11, FRAME(tmp));
-    emit_pext(&t->e, H_RCX, H_R11, FRAME(if_mask));
-    emit_pdep(&t->e, H_RCX, H_RCX, FRAME(if_mask));
+    emit_keep(&t->e, H_RCX, H_R11, FRAME(if_mask));
     emit_store(&t->e, FRAME(flag_if), H_RCX);
     emit_keep_arith(t, H_R11);
     emit_lea(&t->e, H_R11, h_base(H_R11, X86_FLAG_1 | X86_FLAG_IF));

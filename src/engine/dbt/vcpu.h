@@ -18,6 +18,7 @@
 #include <Zydis/Mnemonic.h>
 #include "base/fault.h"
 #include "engine/dbt/dbt.h"
+#include "engine/dbt/host.h"
 #include "engine/dbt/tables.h"
 #include "engine/interp/interp.h"
 #include "x86/xsave.h"
@@ -37,6 +38,7 @@ struct dbt_vcpu {
     struct dbt_cache *cache;
     struct dbt_tables *tables;
     struct dbt_thunks thunks;
+    struct dbt_host host;
     struct dbt_frame *frame;                /* for its head, which all frames share */
     struct dbt_translation *t;
     struct x86_env_ops env_ops;             /* the interpreter's, some overridden */
@@ -45,7 +47,6 @@ struct dbt_vcpu {
     struct dbt_x87 x87;
     uint16_t fcs, fds;
     bool x87_selectors;                     /* the host keeps them */
-    uint64_t fpu_components;                /* XCR0 bits that are switched */
     struct x86_xsave_layout layout;         /* of `image`: the host's */
     uint64_t gs_base;                       /* what the thread's GS base is now */
     bool counting;                          /* exactly `left` instructions may be executed */
