@@ -14,6 +14,7 @@
 #include "device/debug_exit.h"
 #include "device/debugcon.h"
 #include "device/fwcfg.h"
+#include "device/hpet.h"
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
@@ -65,6 +66,15 @@ static struct device *make_acpi_pm(struct pc_wiring *w, struct error **err)
                                        .timer_32bit = true};
 
     return acpi_pm_new(w->env, &cfg, err);
+}
+
+static struct device *make_hpet(struct pc_wiring *w, struct error **err)
+{
+    struct hpet_config cfg = {.base = HPET_BASE};
+
+    for (unsigned i = 0; i < HPET_LINES; i++)
+        cfg.line[i] = line(w, HPET_FIRST_LINE + i);
+    return hpet_new(w->env, &cfg, err);
 }
 
 static struct device *make_com1(struct pc_wiring *w, struct error **err)
@@ -149,6 +159,7 @@ static const struct {
 } makers[] = {
     {make_pit, own_irqchip}, {make_rtc, NULL},        {make_i8042, NULL},
     {make_sysport, NULL},    {make_acpi_pm, NULL},    {make_com1, NULL},
+    {make_hpet, NULL},
     {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
     {make_pvpanic, NULL},    {make_testdev, wants_testdev},
     {make_fwcfg, wants_testdev},

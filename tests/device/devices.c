@@ -11,6 +11,7 @@
 #include "device/debug_exit.h"
 #include "device/debugcon.h"
 #include "device/fwcfg.h"
+#include "device/hpet.h"
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
@@ -75,6 +76,28 @@ static int pit_make(struct rig *rig, const struct device_env *env, struct error 
     struct i8254_config cfg = {.irq = rig_line(rig, 0)};
 
     return one(rig, i8254_new(env, &cfg, err));
+}
+
+static int hpet_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct hpet_config cfg = {.base = HPET_BASE};
+
+    for (unsigned i = 0; i < HPET_LINES; i++)
+        cfg.line[i] = rig_line(rig, HPET_FIRST_LINE + i);
+    return one(rig, hpet_new(env, &cfg, err));
+}
+
+/* A comparator on, soon due, in some mode. */
+static uint64_t hpet_poke(struct rig *rig, struct rig_random *r)
+{
+    unsigned n = rig_random_below(r, 3);
+    uint64_t at = HPET_BASE + 0x100 + 0x20 * n;
+
+    bus_write(rig->bus, BUS_MMIO, HPET_BASE + 0x10, 4, rig_random_below(r, 4) != 0);
+    bus_write(rig->bus, BUS_MMIO, at, 4, (rig_random(r) & 0x14e) | (16 + n) << 9);
+    bus_write(rig->bus, BUS_MMIO, at + 8, rig_random_below(r, 2) ? 4 : 8,
+              bus_read(rig->bus, BUS_MMIO, HPET_BASE + 0xf0, 8) + rig_random_below(r, 100000));
+    return bus_read(rig->bus, BUS_MMIO, at + 8, 8);
 }
 
 static int rtc_make(struct rig *rig, const struct device_env *env, struct error **err)
@@ -322,6 +345,7 @@ const struct kit_row kit_rows[] = {
     {"debug_exit", debug_exit_make, NULL, NULL},
     {"debugcon", debugcon_make, NULL, NULL},
     {"fwcfg", fwcfg_make, NULL, NULL},
+    {"hpet", hpet_make, NULL, hpet_poke},
     {"i8042", i8042_make, NULL, NULL},
     {"i8254", pit_make, NULL, NULL},
     {"intc", intc_make, intc_destroy, intc_poke},
