@@ -174,6 +174,12 @@ uint64_t clock_ticks(const struct clock *clock)
     return (int64_t)(raw - base) < 0 ? 0 : raw - base;
 }
 
+bool clock_is_tsc(const struct clock *clock, uint64_t *base)
+{
+    *base = atomic_load(&clock->base);
+    return clock->source == SOURCE_TSC && !atomic_load(&clock->paused);
+}
+
 static void clock_update(struct clock *clock, uint64_t base, uint64_t frozen, bool paused)
 {
     atomic_fetch_add_explicit(&clock->sequence, 1, memory_order_acq_rel);

@@ -46,6 +46,8 @@ uint64_t clock_now_ns(const struct clock *clock);
  * clock_tick_khz() as its frequency. Stands still while paused. */
 uint64_t clock_ticks(const struct clock *clock);
 uint32_t clock_tick_khz(const struct clock *clock);
+/* Is clock_ticks() the host's TSC minus *base until the clock is paused or set? */
+bool clock_is_tsc(const struct clock *clock, uint64_t *base);
 uint64_t clock_ticks_to_ns(const struct clock *clock, uint64_t ticks);   /* rounds up */
 void clock_advance(struct clock *clock, uint64_t ns);   /* manual clocks only */
 void clock_set_ns(struct clock *clock, uint64_t now_ns); /* restore */

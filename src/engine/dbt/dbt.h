@@ -66,14 +66,15 @@ enum dbt_exit {
     DBT_EXIT_LOOKUP,     /* target in r11: not in the jump table, or a request is waiting */
     DBT_EXIT_FPU,        /* guest vector state is wanted in the host's registers */
     DBT_EXIT_HOT,        /* a block has run often enough to become the head of a trace */
+    DBT_EXIT_HELPER,     /* site.helper does this instruction */
     DBT_EXIT_FAULT,      /* the host faulted in translated code */
     DBT_EXITS
 };
 
 /* Which bits of a target select its jump table entry: the low ones, and some of
  * the page number, so that equal offsets in neighbouring pages do not collide. */
-#define DBT_JUMP_MASK 0xf1ffull
-enum { DBT_JUMP_BITS = 13, DBT_JUMPS = 1 << DBT_JUMP_BITS };
+#define DBT_JUMP_MASK 0x1f3ffull
+enum { DBT_JUMP_BITS = 15, DBT_JUMPS = 1 << DBT_JUMP_BITS };
 enum { DBT_CROSS_SIZES = 7 };   /* 2, 4, ... 128 bytes */
 
 /* The x87's pointers to its last instruction. The processor's own would be host
@@ -106,14 +107,15 @@ struct dbt_frame {
     uint32_t origin;                        /* cache offset of the last indirect jump */
     uint32_t pad;
     uint64_t gpr[X86_GPR_COUNT];
-    uint64_t rflags;                        /* arithmetic flags when outside */
+    uint64_t hf;                            /* arithmetic flags when outside: frame.h */
     uint64_t exit_kind;
     uint64_t exit_pc;                       /* return address in translated code */
     uint64_t target;                        /* r11 at the exit */
     uint64_t entry;                         /* where dbt_enter goes */
     uint64_t host_rsp;
     uint64_t kept[3], kept_flags;           /* rax, rdx, r8 inside a string thunk */
-    uint64_t seg_base[X86_SEG_COUNT];
+    uint64_t seg_base[X86_SEG_COUNT], kernel_gs_base;
+    uint64_t tsc_offset, tsc_aux;           /* guest's TSC minus the host's */
     /* Checked entries, by masked target address. All up to here is one page of
      * memory under the frames of all tables. */
     uint64_t jump[DBT_JUMPS] __attribute__((aligned(PAGE_SIZE)));
@@ -122,6 +124,18 @@ struct dbt_frame {
 /* Flags that POPF at CPL 0 can change besides IF and the arithmetic ones. */
 #define DBT_POPF_OTHER (X86_FLAG_TF | X86_FLAG_DF | X86_FLAG_IOPL | X86_FLAG_NT | X86_FLAG_RF | \
                         X86_FLAG_VM | X86_FLAG_AC | X86_FLAG_ID)
+
+/* What executes an instruction while the guest's state is in the frame and its
+ * vector state perhaps in the host's registers: system.c. */
+enum dbt_helped {
+    DBT_HELPED,             /* on with the next instruction */
+    DBT_HELPED_JUMP,        /* on at s.rip, in the ring of the moment */
+    DBT_HELPED_NOT,         /* it did nothing: the interpreter's */
+};
+struct dbt_site;
+struct dbt_vcpu;
+typedef enum dbt_helped dbt_helper(struct dbt_vcpu *d, struct dbt_frame *f,
+                                   const struct dbt_site *site);
 
 /* A place where translated code may be left: found by return address. */
 struct dbt_site {
@@ -132,6 +146,8 @@ struct dbt_site {
     bool write;
     uint64_t target;                        /* CHAIN: guest address */
     uint8_t *jump;                          /* CHAIN: the rel32 to patch (writable mapping) */
+    dbt_helper *helper;                     /* HELPER, with its operand */
+    uint32_t operand;
 };
 
 struct dbt_insn {
@@ -222,7 +238,8 @@ enum {
     DBT_MODE_USER = 0x200,                  /* CPL 3 */
     DBT_MODE_FS = 0x400,                    /* outside 64-bit mode: the segment has no limit */
     DBT_MODE_GS = 0x800,
-    DBT_MODE_IF = 0x1000,                   /* CLI, STI, PUSHF, POPF need no privilege check */
+    DBT_MODE_IF = 0x1000,                   /* CPL 0: no check of privilege anywhere */
+    DBT_MODE_TSC = 0x2000,                  /* RDTSC is allowed, and the host's plus an offset */
 };
 
 enum dbt_ring { DBT_RING_KERNEL, DBT_RING_USER, DBT_RINGS };
@@ -338,7 +355,7 @@ bool dbt_translate(struct dbt_translation *t);
 /* Which entry of the jump table a guest address has: as PEXT by DBT_JUMP_MASK. */
 static inline unsigned dbt_jump_index(uint64_t rip)
 {
-    return (unsigned)((rip & 0x1ff) | (rip >> 3 & 0x1e00));
+    return (unsigned)((rip & 0x3ff) | (rip >> 2 & 0x7c00));
 }
 
 #endif

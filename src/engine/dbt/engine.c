@@ -192,7 +192,7 @@ static void describe_handed_over(const struct dbt_vcpu *d, struct strbuf *out)
 static void dbt_describe(struct engine_vm *vm, struct strbuf *out)
 {
     static const char *const name[DBT_EXITS] = {"slow", "interp", "chain", "lookup", "fpu",
-                                                "hot", "fault"};
+                                                "hot", "helper", "fault"};
     const struct interp_vm *m = (const struct interp_vm *)vm;
 
     for (unsigned i = 0; i < vm->config.cpus; i++) {

@@ -120,25 +120,26 @@ static enum dbt_filled mark(struct dbt_vcpu *d, struct walk *w, bool write)
 
 /* ---- the entry --------------------------------------------------------------------- */
 
-static bool may_write(const struct x86_cpu *cpu, const struct walk *w)
+static bool may_write(const struct x86_cpu *cpu, enum x86_tlb_kind kind, const struct walk *w)
 {
-    return w->writable || (cpu->mode.cpl != 3 && !(cpu->s.cr0 & X86_CR0_WP));
+    return w->writable || (kind != X86_TLB_USER && !(cpu->s.cr0 & X86_CR0_WP));
 }
 
 /* The error code of #PF for this access, or 0 when it is allowed. */
-static uint32_t denied(const struct x86_cpu *cpu, const struct walk *w, bool write)
+static uint32_t denied(const struct x86_cpu *cpu, enum x86_tlb_kind kind, const struct walk *w,
+                       bool write)
 {
-    bool user = cpu->mode.tlb == X86_TLB_USER;
+    bool user = kind == X86_TLB_USER;
 
-    if ((user && !w->user) || (w->user && cpu->mode.tlb == X86_TLB_KERNEL) ||
-        (write && !may_write(cpu, w)))
+    if ((user && !w->user) || (w->user && kind == X86_TLB_KERNEL) ||
+        (write && !may_write(cpu, kind, w)))
         return X86_PF_P | (write ? X86_PF_W : 0) | (user ? X86_PF_U : 0);
     return 0;
 }
 
 /* Translates `a` for this access. */
-static enum dbt_filled translate(struct dbt_vcpu *d, gva_t a, bool write, struct walk *w,
-                                 uint32_t *error)
+static enum dbt_filled translate(struct dbt_vcpu *d, enum x86_tlb_kind kind, gva_t a,
+                                 bool write, struct walk *w, uint32_t *error)
 {
     const struct x86_cpu *cpu = &d->interp.cpu;
 
@@ -146,12 +147,12 @@ static enum dbt_filled translate(struct dbt_vcpu *d, gva_t a, bool write, struct
         enum dbt_filled r = walk(d, a, w);
 
         if (r == DBT_FILL_FAULT) {
-            *error = (write ? X86_PF_W : 0) | (cpu->mode.tlb == X86_TLB_USER ? X86_PF_U : 0);
+            *error = (write ? X86_PF_W : 0) | (kind == X86_TLB_USER ? X86_PF_U : 0);
             return r;
         }
         if (r != DBT_FILLED)
             return r;
-        *error = denied(cpu, w, write);
+        *error = denied(cpu, kind, w, write);
         if (*error)
             return DBT_FILL_FAULT;
         r = mark(d, w, write);
@@ -161,10 +162,11 @@ static enum dbt_filled translate(struct dbt_vcpu *d, gva_t a, bool write, struct
     return DBT_FILL_UNUSUAL;
 }
 
-enum dbt_filled dbt_fill(struct dbt_vcpu *d, gva_t a, bool write, uint32_t *error)
+enum dbt_filled dbt_fill(struct dbt_vcpu *d, enum x86_tlb_kind kind, gva_t a, bool write,
+                         uint32_t *error)
 {
     const struct x86_cpu *cpu = &d->interp.cpu;
-    enum dbt_ring ring = cpu->mode.cpl == 3 ? DBT_RING_USER : DBT_RING_KERNEL;
+    enum dbt_ring ring = kind == X86_TLB_USER ? DBT_RING_USER : DBT_RING_KERNEL;
     const struct memory_region *r;
     gva_t page = gva(a.v & PAGE_MASK);
     struct walk w;
@@ -173,14 +175,14 @@ enum dbt_filled dbt_fill(struct dbt_vcpu *d, gva_t a, bool write, uint32_t *erro
 
     if (!cpu->mode.long_mode || (cpu->s.dr7 & 0xff) || cpu->mode.align_check)
         return DBT_FILL_UNUSUAL;
-    result = translate(d, a, write, &w, error);
+    result = translate(d, kind, a, write, &w, error);
     if (result != DBT_FILLED)
         return result;
     r = region_at(d, w.phys);
     if (!r)
         return DBT_FILL_UNUSUAL;
     /* The D bit is there for a later store: so may its entry be. */
-    if (write || (w.entry[w.depth - 1] & X86_PTE_D && may_write(cpu, &w))) {
+    if (write || (w.entry[w.depth - 1] & X86_PTE_D && may_write(cpu, kind, &w))) {
         if (storable(d, r, w.phys))
             what |= DBT_FILL_WRITE;
         else if (write)

@@ -10,18 +10,14 @@
  * is in the host's registers, so they are compiled for general registers only.
  * Whatever calls out of the room parks it first.
  */
-#include "engine/dbt/vcpu.h"
+#include "engine/dbt/system.h"
 
 #include <Zydis/Mnemonic.h>
 
 #include "base/bug.h"
+#include "base/clock.h"
+#include "engine/dbt/frame.h"
 #include "engine/dbt/translate.h"
-
-/* Like x86_canonical(), which may use vector registers. */
-static bool canonical(uint64_t a)
-{
-    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
-}
 
 /* ---- what can be translated ------------------------------------------------ */
 
@@ -64,6 +60,8 @@ static uint32_t mode_key(const struct dbt_vcpu *d)
         key |= DBT_MODE_USER;
     if (cpu->mode.cpl == 0)
         key |= DBT_MODE_IF;
+    if (d->tsc_direct && (cpu->mode.cpl == 0 || !(s->cr4 & X86_CR4_TSD)))
+        key |= DBT_MODE_TSC;
     if (cpu->mode.code_bits == 64)
         return key;
     return key | (unlimited(&s->seg[X86_FS]) ? DBT_MODE_FS : 0) |
@@ -197,7 +195,7 @@ static const uint8_t *fetch(struct dbt_vcpu *d, uint64_t *phys)
         return host;
     }
     dbt_fpu_park(d);
-    if (cpu->mode.code_bits == 64 && !canonical(rip))
+    if (cpu->mode.code_bits == 64 && !dbt_canonical(rip))
         x86_gp0(cpu);
     *phys = x86_fetch_page(cpu, gva(rip), &host).v | (rip & PAGE_OFFSET_MASK);
     return host ? host + (rip & PAGE_OFFSET_MASK) : NULL;
@@ -227,15 +225,15 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
 
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         f->gpr[i] = s->gpr[i];
-    f->rflags = (s->rflags & X86_FLAGS_ARITH) | X86_FLAG_1 | X86_FLAG_IF;
-    f->flag_if = s->rflags & X86_FLAG_IF;
-    f->flags_system = s->rflags & ~(uint64_t)(X86_FLAGS_ARITH | X86_FLAG_IF);
-    f->minus_other = -(s->rflags & DBT_POPF_OTHER);
+    dbt_flags_set(f, s->rflags);
     f->no_irq_waiting = !(atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed) &
                           REQUEST_INTR);
     f->x87 = d->x87;
     f->seg_base[X86_FS] = s->seg[X86_FS].base;
     f->seg_base[X86_GS] = s->seg[X86_GS].base;
+    f->kernel_gs_base = s->msr.kernel_gs_base;
+    f->tsc_offset = d->interp.tsc_offset - d->tsc_base;
+    f->tsc_aux = s->msr.tsc_aux;
 }
 
 /* Translated code notes offsets; the selectors are still those of the moment. */
@@ -262,7 +260,10 @@ static void state_out(struct dbt_vcpu *d, const struct dbt_frame *f)
         x87_out(d, f);
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         s->gpr[i] = f->gpr[i];
-    s->rflags = f->flags_system | f->flag_if | (f->rflags & X86_FLAGS_ARITH);
+    s->rflags = dbt_flags_get(f);
+    s->seg[X86_FS].base = f->seg_base[X86_FS];
+    s->seg[X86_GS].base = f->seg_base[X86_GS];
+    s->msr.kernel_gs_base = f->kernel_gs_base;
 }
 
 static void gs_base_set(struct dbt_vcpu *d, enum dbt_ring ring)
@@ -326,22 +327,146 @@ static bool needs_care(const struct dbt_vcpu *d, const struct dbt_insn *insn,
            (insn->fpu && dbt_fpu_error_pending(d));
 }
 
-/* The usual miss: the table entry is filled and the instruction tried again,
- * without leaving for more than that. */
-static bool refill(struct dbt_vcpu *d, struct dbt_frame *f)
-{
-    const struct dbt_left *l = left_at(d, f->exit_pc);
-    const struct dbt_insn *insn = &l->block->insn[l->site->insn];
-    uint32_t error;
+/* ---- on without leaving ----------------------------------------------------------- */
 
-    if (insn->inside || (f->target & PAGE_OFFSET_MASK) + l->site->size > PAGE_SIZE ||
-        (d->interp.cpu.mode.code_bits == 64 && !canonical(f->target)) ||
-        needs_care(d, insn, l->site, f->target) ||
-        dbt_fill(d, gva(f->target), l->site->write, &error) != DBT_FILLED)
+static bool in_map(const uint64_t *map, unsigned slot)
+{
+    return map[slot / 64] >> slot % 64 & 1;
+}
+
+static void jump_remember(struct dbt_vcpu *d, const struct dbt_block *b)
+{
+    const struct x86_cpu *cpu = &d->interp.cpu;
+
+    dbt_jumps_add(d->tables->now[ring_now(d)], gva(b->rip), (uint64_t)(uintptr_t)b->host,
+                  in_map(cpu->tlb_map[cpu->mode.tlb].global,
+                         (b->rip >> PAGE_SHIFT) & (X86_TLB_SIZE - 1)),
+                  d->thunks.jump_miss);
+}
+
+/* Something to do between instructions, which is not done here. */
+static bool boundary_due(const struct dbt_vcpu *d)
+{
+    const struct dbt_frame *f = d->frame;
+    uint32_t requests = atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed);
+
+    return !f->go || (requests && (f->flag_if || requests != REQUEST_INTR)) ||
+           d->interp.cpu.s.ev.nmi_pending || f->flags_system & (X86_FLAG_TF | X86_FLAG_RF);
+}
+
+/* On at s.rip through the jump table; if that cannot be now, it is as if a jump
+ * to there had left. */
+static bool jump_on(struct dbt_vcpu *d, struct dbt_frame **f)
+{
+    enum dbt_ring ring = ring_now(d);
+    const struct dbt_space *s = d->tables->now[ring];
+    uint64_t rip = d->interp.cpu.s.rip;
+
+    *f = s->frame;
+    (*f)->target = rip;
+    if (boundary_due(d) || s->mode != mode_key(d)) {
+        (*f)->exit_kind = DBT_EXIT_LOOKUP;
         return false;
-    f->entry = (uint64_t)(uintptr_t)l->block->host + insn->host_offset;
-    d->exits[DBT_EXIT_SLOW]++;
+    }
+    gs_base_set(d, ring);
+    (*f)->entry = (*f)->jump[dbt_jump_index(rip)];
     return true;
+}
+
+/* The usual miss: the table entry is filled and the instruction tried again. Or
+ * the usual page fault. */
+static bool refill(struct dbt_vcpu *d, struct dbt_frame **f)
+{
+    const struct dbt_left *l = left_at(d, (*f)->exit_pc);
+    const struct dbt_insn *insn = &l->block->insn[l->site->insn];
+    struct x86_exception e = {.vector = X86_PF, .has_error = true, .cr2 = (*f)->target};
+
+    if ((e.cr2 & PAGE_OFFSET_MASK) + l->site->size > PAGE_SIZE ||
+        (d->interp.cpu.mode.code_bits == 64 && !dbt_canonical(e.cr2)) ||
+        needs_care(d, insn, l->site, e.cr2))
+        return false;
+    switch (dbt_fill(d, d->interp.cpu.mode.tlb, gva(e.cr2), l->site->write, &e.error)) {
+    case DBT_FILLED:
+        if (insn->inside)
+            return false;
+        (*f)->entry = (uint64_t)(uintptr_t)l->block->host + insn->host_offset;
+        return true;
+    case DBT_FILL_FAULT:
+        return !d->counting && dbt_event_fault(d, *f, insn->rip, &e) != DBT_HELPED_NOT &&
+               jump_on(d, f);
+    default:
+        return false;
+    }
+}
+
+static bool look_up_fast(struct dbt_vcpu *d, struct dbt_frame *f)
+{
+    const struct dbt_space *s = d->tables->now[ring_now(d)];
+    struct dbt_block *b;
+
+    if (!f->go || !dbt_canonical(f->target))
+        return false;
+    b = known(d, f->target, NULL);
+    if (!b || s->mode != b->mode)
+        return false;
+    jump_remember(d, b);
+    f->entry = (uint64_t)(uintptr_t)b->host;
+    return true;
+}
+
+static bool chain_fast(struct dbt_vcpu *d, struct dbt_frame *f)
+{
+    struct dbt_site *site = left_at(d, f->exit_pc)->site;
+    struct dbt_block *b = known(d, site->target, NULL);
+
+    if (!b)
+        return false;
+    dbt_cache_link(d->cache, site, b);
+    f->target = b->rip;
+    f->entry = (uint64_t)(uintptr_t)b->host;
+    return true;
+}
+
+static bool help(struct dbt_vcpu *d, struct dbt_frame **f)
+{
+    const struct dbt_left *l = left_at(d, (*f)->exit_pc);
+    uint64_t next = l->block->insn[l->site->insn + 1].rip;
+
+    if (d->x87_selectors && d->fpu == DBT_FPU_LIVE)
+        x87_out(d, *f);
+    d->interp.cpu.s.rip = next;
+    switch (l->site->helper(d, *f, l->site)) {
+    case DBT_HELPED:
+        if (l->block->uses_fpu && d->fpu != DBT_FPU_LIVE)
+            return jump_on(d, f);
+        (*f)->entry = (*f)->exit_pc;
+        return true;
+    case DBT_HELPED_JUMP:
+        return jump_on(d, f);
+    default:
+        return false;
+    }
+}
+
+/* The usual exits, with the state left in the frame. False: another one, or
+ * as frame.exit_kind then says. */
+static bool carry_on(struct dbt_vcpu *d, struct dbt_frame **f)
+{
+    unsigned kind = (unsigned)(*f)->exit_kind;
+    bool on = false;
+
+    if (kind == DBT_EXIT_SLOW)
+        on = refill(d, f);
+    else if (d->counting)
+        return false;
+    else if (kind == DBT_EXIT_HELPER)
+        on = help(d, f);
+    else if (kind == DBT_EXIT_LOOKUP)
+        on = look_up_fast(d, *f);
+    else if (kind == DBT_EXIT_CHAIN)
+        on = chain_fast(d, *f);
+    d->exits[kind] += on;
+    return on;
 }
 
 /* ---- running ------------------------------------------------------------------- */
@@ -359,7 +484,7 @@ static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
     d->entered++;
     do
         d->thunks.enter(f);
-    while (f->exit_kind == DBT_EXIT_SLOW && refill(d, f));
+    while (carry_on(d, &f));
     state_out(d, f);
     d->exits[f->exit_kind]++;
     return f;
@@ -429,11 +554,6 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
     return after_interpreting(d, b, insn, key);
 }
 
-static bool in_map(const uint64_t *map, unsigned slot)
-{
-    return map[slot / 64] >> slot % 64 & 1;
-}
-
 /* Copies what the soft TLB knows of a page, if it does, into the tables. */
 static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
 {
@@ -469,7 +589,7 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
 
     cpu->s.rip = b->insn[site->insn].rip;
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
-        (cpu->mode.code_bits == 64 && !canonical(address)))
+        (cpu->mode.code_bits == 64 && !dbt_canonical(address)))
         return exit_interp(d, b, site->insn);
     if (in_shadow(b, site->insn) || needs_care(d, &b->insn[site->insn], site, address)) {
         bool write = site->write;           /* the block may be gone afterwards */
@@ -557,14 +677,31 @@ static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
 {
     d->left -= from->block->insns - from->insn;
     d->interp.cpu.s.rip = f->target;
-    if (unlikely(d->interp.cpu.mode.code_bits == 64 && !canonical(f->target)))
+    if (unlikely(d->interp.cpu.mode.code_bits == 64 && !dbt_canonical(f->target)))
         return undo_jump(d, f);
-    return quiet(d) && f->go ? LOOK_UP : BOUNDARY;
+    return quiet(d) && !boundary_due(d) ? LOOK_UP : BOUNDARY;
+}
+
+/* A helper while instructions are counted, or one that did nothing. */
+static struct next exit_helper(struct dbt_vcpu *d, struct dbt_frame *f, struct dbt_block *b,
+                               const struct dbt_site *site)
+{
+    enum dbt_helped helped = DBT_HELPED_NOT;
+
+    if (d->counting) {
+        d->interp.cpu.s.rip = b->insn[site->insn + 1].rip;
+        helped = site->helper(d, f, site);
+    }
+    if (helped == DBT_HELPED_NOT)
+        return exit_interp(d, b, site->insn);
+    state_out(d, f);
+    d->left--;
+    return BOUNDARY;
 }
 
 /* `from` is where translated code was entered: only exact while counting,
  * otherwise it may have gone through many blocks since. */
-static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f, const struct next *from)
+static struct next left(struct dbt_vcpu *d, struct dbt_frame *f, const struct next *from)
 {
     struct dbt_block *b;
     struct dbt_site *site = NULL;
@@ -590,6 +727,7 @@ static struct next left(struct dbt_vcpu *d, const struct dbt_frame *f, const str
         return exit_chain(d, site);
     case DBT_EXIT_FPU: return exit_fpu(d, b, insn);
     case DBT_EXIT_HOT: return exit_hot(d, b);
+    case DBT_EXIT_HELPER: return exit_helper(d, f, b, site);
     default: return exit_interp(d, b, insn);
     }
 }
@@ -601,18 +739,14 @@ static struct dbt_block *look_up(struct dbt_vcpu *d)
 {
     struct dbt_block *b = find(d);
     struct dbt_space *s = d->tables->now[ring_now(d)];
-    const struct x86_cpu *cpu = &d->interp.cpu;
-    uint64_t miss = d->thunks.jump_miss;
 
     if (!b || d->counting)
         return b;
     if (s->mode != b->mode) {
-        dbt_jumps_flush(s, miss);
+        dbt_jumps_flush(s, d->thunks.jump_miss);
         s->mode = b->mode;
     }
-    dbt_jumps_add(s, gva(b->rip), (uint64_t)(uintptr_t)b->host,
-                  in_map(cpu->tlb_map[cpu->mode.tlb].global,
-                         (b->rip >> PAGE_SHIFT) & (X86_TLB_SIZE - 1)), miss);
+    jump_remember(d, b);
     return b;
 }
 
@@ -652,6 +786,7 @@ static enum engine_exit loop(struct dbt_vcpu *d)
     for (;;) {
         arm(d);
         dbt_fpu_park(d);
+        d->tsc_direct = clock_is_tsc(v->vm->vm.config.clock, &d->tsc_base);
         v->fuel = d->left;
         if (!interp_boundary(v, &why))
             return why;

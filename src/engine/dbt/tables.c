@@ -196,7 +196,13 @@ void dbt_tables_free(struct dbt_tables *t)
 
 static unsigned jump_filter(uint64_t page)
 {
-    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 54);
+    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 52);
+}
+
+/* By gigabyte, which keeps the data of ring 3 apart from the code of ring 0. */
+static uint64_t jump_gib(uint64_t page)
+{
+    return 1ull << ((page >> GIB_SHIFT) * 0x9e3779b97f4a7c15ull >> 58);
 }
 
 void dbt_jumps_flush(struct dbt_space *s, uint64_t miss)
@@ -211,6 +217,7 @@ void dbt_jumps_flush(struct dbt_space *s, uint64_t miss)
     s->jumped = s->jumped_local = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(s->jump_pages); i++)
         s->jump_pages[i] = 0;
+    s->jump_gib = 0;
 }
 
 void dbt_jumps_flush_local(struct dbt_space *s, uint64_t miss)
@@ -228,7 +235,7 @@ void dbt_jumps_flush_page(struct dbt_space *s, gva_t page, uint64_t miss)
 {
     unsigned at = jump_filter(page.v >> PAGE_SHIFT);
 
-    if (s->jump_pages[at / 64] >> at % 64 & 1)
+    if (s->jump_gib & jump_gib(page.v >> PAGE_SHIFT) && s->jump_pages[at / 64] >> at % 64 & 1)
         dbt_jumps_flush(s, miss);
 }
 
@@ -248,6 +255,7 @@ void dbt_jumps_add(struct dbt_space *s, gva_t rip, uint64_t entry, bool global, 
         s->jumped_local++;
     }
     s->jump_pages[page / 64] |= 1ull << page % 64;
+    s->jump_gib |= jump_gib(rip.v >> PAGE_SHIFT);
     s->frame->jump[i] = entry;
 }
 

@@ -15,7 +15,7 @@
 enum {
     DBT_USERS_MAX = 7,          /* PCIDs: what Linux uses (6), and 0 */
     DBT_LARGES_MAX = 32,
-    DBT_JUMPED_MAX = 2048,
+    DBT_JUMPED_MAX = 8192,
     DBT_JUMPED_LOCAL_MAX = 64,
 };
 
@@ -45,7 +45,7 @@ struct dbt_space {
      * page is not global; beyond the limit: all. */
     unsigned jumped, jumped_local;
     uint16_t jump_index[DBT_JUMPED_MAX], jump_local[DBT_JUMPED_LOCAL_MAX];
-    uint64_t jump_pages[16];                /* hashed: which pages they lie in */
+    uint64_t jump_pages[64], jump_gib;      /* hashed: which pages and gigabytes they lie in */
 };
 
 struct dbt_tables {

@@ -8,11 +8,22 @@
  */
 #include "engine/dbt/translate.h"
 
-/* POPFQ from the frame must not switch on TF, AC or DF; only these are the guest's. */
-static void push_flags_from_frame(struct emit *e)
+/* Flags travel in AX, as in x86/alu.h: POPFQ takes as long as all the rest. */
+static void flags_from_frame(struct emit *e)
 {
-    emit_rm(e, 0xff, false, 6, h_frame(offsetof(struct dbt_frame, rflags)));   /* push */
-    e8(e, 0x9d);                                                              /* popfq */
+    emit_load(e, H_RAX, h_frame(offsetof(struct dbt_frame, hf)));
+    e8(e, 0x04);                                                              /* add al, 0x7f */
+    e8(e, 0x7f);
+    e8(e, 0x9e);                                                              /* sahf */
+}
+
+static void flags_to_frame(struct emit *e)
+{
+    e8(e, 0x9f);                                                              /* lahf */
+    e8(e, 0x0f);                                                              /* seto al */
+    e8(e, 0x90);
+    e8(e, 0xc0);
+    emit_store(e, h_frame(offsetof(struct dbt_frame, hf)), H_RAX);
 }
 
 static const uint8_t saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
@@ -37,24 +48,24 @@ static void make_enter(struct emit *e)
         push(e, saved[i]);
     emit_store(e, h_base(H_RDI, offsetof(struct dbt_frame, host_rsp)), H_RSP);
     emit_lea(e, H_RSP, h_base(H_RDI, -H_FRAME_BIAS));
-    push_flags_from_frame(e);
+    flags_from_frame(e);
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
         if (dbt_home[g] != H_NONE)
             emit_load(e, dbt_home[g], dbt_slot(g));
     }
+    emit_load(e, H_R11, h_frame(offsetof(struct dbt_frame, target)));
     emit_jmp_mem(e, h_frame(offsetof(struct dbt_frame, entry)));
 }
 
 /* The return address is on the stack: rsp is 8 below its usual place. */
 static void make_leave(struct emit *e)
 {
-    e8(e, 0x9c);                                                              /* pushfq */
-    emit_rm(e, 0x8f, false, 0, h_frame(offsetof(struct dbt_frame, rflags)));   /* pop */
     emit_store(e, h_frame(offsetof(struct dbt_frame, target)), H_R11);
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
         if (dbt_home[g] != H_NONE)
             emit_store(e, dbt_slot(g), dbt_home[g]);
     }
+    flags_to_frame(e);
     emit_load(e, H_RSP, h_frame(offsetof(struct dbt_frame, host_rsp)));
     for (unsigned i = ARRAY_SIZE(saved); i-- > 0;)
         pop(e, saved[i]);

@@ -231,6 +231,8 @@ static void emit_fpu_check(struct dbt_translation *t)
 
 static bool emit_translated(struct dbt_translation *t, const struct x86_insn *insn)
 {
+    if (insn->class == X86_CLASS_SYSTEM && !dbt_is_flags(insn))
+        return !(insn->isa & ~t->cpu->model->features.w[0]) && dbt_emit_system(t, insn);
     if (!executable(t, insn))
         return false;
     if (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn))

@@ -53,6 +53,10 @@ void dbt_emit_fold(struct dbt_translation *t);
 void dbt_emit_get(struct dbt_translation *t, enum host_reg to, unsigned gpr);
 void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
 
+/* ---- translate_system.c -------------------------------------------------- */
+/* A system instruction; also says whether the block goes on. False: the interpreter's. */
+bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn);
+
 /* ---- translate_insn.c ---------------------------------------------------- */
 bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
 

@@ -49,6 +49,8 @@ struct dbt_vcpu {
     bool x87_selectors;                     /* the host keeps them */
     struct x86_xsave_layout layout;         /* of `image`: the host's */
     uint64_t gs_base;                       /* what the thread's GS base is now */
+    bool tsc_direct;                        /* the clock's ticks are the host's TSC */
+    uint64_t tsc_base;                      /* minus this */
     bool counting;                          /* exactly `left` instructions may be executed */
     bool interpreting;                      /* interp_step is running: it counts in fuel */
     int64_t left;
@@ -78,13 +80,20 @@ enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions);
 
 /* fill.c */
 enum dbt_filled { DBT_FILLED, DBT_FILL_FAULT, DBT_FILL_UNUSUAL };
-/* Fills the table entry for an access to this address by the code that runs
- * now. FAULT: it raises #PF with *error. UNUSUAL: ask x86_host_ptr(). */
-enum dbt_filled dbt_fill(struct dbt_vcpu *d, gva_t a, bool write, uint32_t *error);
+/* Fills the table entry for an access to this address. FAULT: it raises #PF
+ * with *error. UNUSUAL: ask x86_host_ptr(). */
+enum dbt_filled dbt_fill(struct dbt_vcpu *d, enum x86_tlb_kind kind, gva_t a, bool write,
+                         uint32_t *error);
 
 /* paging.c */
 /* Translations changed: see x86_env_ops.tlb_flushed. */
 void dbt_paging_flushed(struct dbt_vcpu *d, const gva_t *lin, bool global);
 void dbt_paging_jumps_flush(struct dbt_vcpu *d);
+/* MOV CR3 in long mode; false, and nothing done, if it raises. */
+bool dbt_paging_cr3_load(struct dbt_vcpu *d, uint64_t value);
+void dbt_paging_invlpg(struct dbt_vcpu *d, gva_t a);
+enum dbt_invpcid { DBT_INVPCID_ADDRESS, DBT_INVPCID_CONTEXT, DBT_INVPCID_ALL_AND_GLOBAL,
+                   DBT_INVPCID_ALL };
+void dbt_paging_invpcid(struct dbt_vcpu *d, enum dbt_invpcid type, uint16_t pcid, gva_t a);
 
 #endif

@@ -212,7 +212,16 @@ void interp_step(struct interp *v);
 /* One instruction, not under watch. */
 void interp_one(struct interp *v);
 /* Recomputes `key`; `forget` also moves the generation. */
-void interp_key_update(struct interp *v, bool forget);
+static inline void interp_key_update(struct interp *v, bool forget)
+{
+    const struct x86_mode *m = &v->cpu.mode;
+    unsigned bits = m->code_bits == 64 ? 2 : m->code_bits == 32 ? 1 : 0;
+
+    if (forget)
+        v->generation++;
+    v->key = v->generation << 8 | (uint64_t)m->cpl << 4 | (m->stack_bits != 16 ? 8u : 0u) |
+             (m->flat_data ? 4u : 0u) | bits;
+}
 
 /* ---- env.c ------------------------------------------------------------- */
 

@@ -193,17 +193,6 @@ static void run_watched(struct interp *v)
 
 /* ---- boundaries -------------------------------------------------------- */
 
-void interp_key_update(struct interp *v, bool forget)
-{
-    const struct x86_mode *m = &v->cpu.mode;
-    unsigned bits = m->code_bits == 64 ? 2 : m->code_bits == 32 ? 1 : 0;
-
-    if (forget)
-        v->generation++;
-    v->key = v->generation << 8 | (uint64_t)m->cpl << 4 | (m->stack_bits != 16 ? 8u : 0u) |
-             (m->flat_data ? 4u : 0u) | bits;
-}
-
 /* Outside 64-bit mode a RIP means something else under another CS. */
 static void code_segment_update(struct interp *v)
 {
