@@ -111,6 +111,8 @@ static uint64_t cr4_allowed(const struct x86_cpu *cpu)
         {X86_FEATURE_XSAVE, X86_CR4_OSXSAVE},
         {X86_FEATURE_SMEP, X86_CR4_SMEP},
         {X86_FEATURE_SMAP, X86_CR4_SMAP},
+        {X86_FEATURE_PKU, X86_CR4_PKE},
+        {X86_FEATURE_PKS, X86_CR4_PKS},
     };
     uint64_t allowed = X86_CR4_PCE;
     for (unsigned i = 0; i < ARRAY_SIZE(rule); i++)
@@ -135,7 +137,7 @@ static void cr4_write(struct x86_cpu *cpu, uint64_t value)
     if (changed & paging)
         load_pdptes(cpu, s->cr0, s->cr3, value, s->msr.efer);
     s->cr4 = value;
-    if (changed & paging)
+    if (changed & (paging | X86_CR4_PKE | X86_CR4_PKS))
         x86_tlb_flush(cpu, true);
     x86_mode_update(cpu);
 }

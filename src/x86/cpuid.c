@@ -143,6 +143,9 @@ void x86_features_software(struct x86_features *f)
                    (s == SOFT_AMD && amd) || (s == SOFT_INTEL && !amd));
     }
     prune(f);
+    /* Each change of rights empties the TLB. */
+    x86_feature_shy(f, X86_FEATURE_PKU);
+    x86_feature_shy(f, X86_FEATURE_PKS);
 }
 
 void x86_features_remove(struct x86_features *f, const struct x86_features *lacking)
@@ -174,7 +177,7 @@ static const struct model {
     unsigned level;                 /* 0: all that is supported */
 } models[] = {
     {"default", "everything the engine executes on this host", 0},
-    {"max", "default, and what is off by default (nested virtualization, MONITOR, TSX)", 0},
+    {"max", "default, and what is not for everybody: nested virtualization, MONITOR, slow ones", 0},
     {"base64", "plain x86-64: SSE2", 1},
     {"v2", "x86-64-v2: SSE4.2, POPCNT, CX16", 2},
     {"v3", "x86-64-v3: AVX2, BMI, FMA, MOVBE", 3},
@@ -206,9 +209,12 @@ static int choose_model(struct x86_cpu_model *m, const struct model *model,
 {
     m->name = model->name;
     m->features = *supported;
-    if (strcmp(model->name, "max"))
+    if (strcmp(model->name, "max")) {
         for (unsigned i = 0; i < ARRAY_SIZE(shy); i++)
             set(&m->features, shy[i], false);
+        for (unsigned i = 0; i < X86_FEATURE_WORDS; i++)
+            m->features.w[i] &= ~supported->shy[i];
+    }
     if (!model->level)
         return 0;
     m->features.w[0] = 0;           /* the instruction sets: x86_insn.isa */

@@ -30,8 +30,10 @@ enum { X86_CPUID_MAX = 64, X86_FEATURE_WORDS = 4 };
  * in the timing leaves, obeyed by irqchip's APIC. */
 enum { X86_APIC_BUS_KHZ = 1000000 };
 
-/* Bit numbers of the X-macro list; up to 256 features. */
-struct x86_features { uint64_t w[X86_FEATURE_WORDS]; };
+/* Bit numbers of the X-macro list; up to 256 features. Of those in `w`, the ones
+ * also in `shy` are expensive for the engine: a guest has them only if it is asked
+ * for by name, or for the model "max". */
+struct x86_features { uint64_t w[X86_FEATURE_WORDS], shy[X86_FEATURE_WORDS]; };
 
 struct x86_cpu_model {
     const char *name;
@@ -61,6 +63,10 @@ void x86_features_software(struct x86_features *f);
 static inline bool x86_feature(const struct x86_features *f, unsigned id)
 {
     return f->w[id / 64] >> (id % 64) & 1;
+}
+static inline void x86_feature_shy(struct x86_features *f, unsigned id)
+{
+    f->shy[id / 64] |= 1ull << id % 64;
 }
 const char *x86_feature_name(unsigned id);
 /* Takes `lacking` out of *f, and what makes no sense without. */

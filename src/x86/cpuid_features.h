@@ -63,7 +63,7 @@
     X(AVX512BW,     "avx512bw",       0x00000007, 0, B, 30, HOST)          \
     X(AVX512VL,     "avx512vl",       0x00000007, 0, B, 31, HOST)          \
     X(AVX512VBMI,   "avx512vbmi",     0x00000007, 0, C,  1, HOST)          \
-    X(PKU,          "pku",            0x00000007, 0, C,  3, NO)            \
+    X(PKU,          "pku",            0x00000007, 0, C,  3, OWN)           \
     X(AVX512VBMI2,  "avx512_vbmi2",   0x00000007, 0, C,  6, HOST)          \
     X(GFNI,         "gfni",           0x00000007, 0, C,  8, HOST)          \
     X(VAES,         "vaes",           0x00000007, 0, C,  9, HOST)          \
@@ -114,6 +114,7 @@
     X(FCS_FDS_ZERO, "zero_fcs_fds",   0x00000007, 0, B, 13, HOST)          \
     X(UMIP,         "umip",           0x00000007, 0, C,  2, OWN)           \
     X(LA57,         "la57",           0x00000007, 0, C, 16, NO)            \
+    X(PKS,          "pks",            0x00000007, 0, C, 31, OWN)           \
     X(FSRM,         "fsrm",           0x00000007, 0, D,  4, OWN)           \
     X(MD_CLEAR,     "md_clear",       0x00000007, 0, D, 10, NO)            \
     X(SPEC_CTRL,    "spec_ctrl",      0x00000007, 0, D, 26, INTEL)         \

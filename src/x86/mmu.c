@@ -26,6 +26,7 @@
 struct translation {
     uint64_t phys;                  /* of the 4 KiB page */
     bool user, writable, nx, dirty, global, large;
+    uint8_t key;                    /* protection key, in long mode */
 };
 
 /* One paging-structure entry as met on the way down. */
@@ -128,6 +129,20 @@ static uint64_t entry_reserved(const struct x86_cpu *cpu, const struct x86_pagin
 
 /* ---- the walk ------------------------------------------------------------ */
 
+/* Protection keys (SDM vol. 3, 4.6.2): what PKRU allows for a user page, IA32_PKRS
+ * for a supervisor page. Code is fetched whatever they say. */
+static bool key_allows(const struct x86_cpu *cpu, enum x86_tlb_kind kind,
+                       enum x86_access access, const struct translation *t)
+{
+    uint64_t rights = (t->user ? cpu->s.fpu.pkru : cpu->s.msr.pkrs) >> 2 * t->key;
+    bool no_write = rights & 2 && (kind == X86_TLB_USER || cpu->s.cr0 & X86_CR0_WP);
+
+    if (likely(!(cpu->s.cr4 & (t->user ? X86_CR4_PKE : X86_CR4_PKS))) || access == X86_EXEC ||
+        !cpu->mode.long_mode || !cpu->mode.paging)
+        return true;
+    return !(rights & 1) && (access == X86_READ || !no_write);
+}
+
 static bool allowed(const struct x86_cpu *cpu, enum x86_tlb_kind kind, enum x86_access access,
                     const struct translation *t)
 {
@@ -136,7 +151,7 @@ static bool allowed(const struct x86_cpu *cpu, enum x86_tlb_kind kind, enum x86_
         return false;
     if (access == X86_EXEC)
         return !t->nx && !(t->user && !user && cpu->s.cr4 & X86_CR4_SMEP);
-    if (t->user && kind == X86_TLB_KERNEL)
+    if ((t->user && kind == X86_TLB_KERNEL) || !key_allows(cpu, kind, access, t))
         return false;
     return access == X86_READ || t->writable || (!user && !(cpu->s.cr0 & X86_CR0_WP));
 }
@@ -185,6 +200,7 @@ static unsigned walk(struct x86_cpu *cpu, const struct x86_paging_format *f,
             t->phys = x86_paging_leaf_address(f, i, w->entry) | (a.v & (size - 1) & PAGE_MASK);
             t->large = l->shift > PAGE_SHIFT;
             t->dirty = w->entry & X86_PTE_D;
+            t->key = w->entry >> X86_PTE_KEY_SHIFT & 15;
             t->global = w->entry & X86_PTE_G && cpu->s.cr4 & X86_CR4_PGE;
             return i + 1;
         }
@@ -204,7 +220,8 @@ static void translate(struct x86_cpu *cpu, enum x86_tlb_kind kind, gva_t a,
 again:;
     unsigned depth = walk(cpu, f, kind, a, access, path, t);
     if (!allowed(cpu, kind, access, t))
-        page_fault(cpu, kind, a, access, X86_PF_P);
+        page_fault(cpu, kind, a, access,
+                   X86_PF_P | (key_allows(cpu, kind, access, t) ? 0 : X86_PF_PK));
     for (unsigned i = 0; i < depth; i++) {
         uint64_t bits = X86_PTE_A;
         if (!f->level[i].permissions)

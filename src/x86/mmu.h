@@ -3,8 +3,8 @@
  * mmu.h - linear addresses to bytes: paging walk, soft TLB, access checks.
  *
  * Paging: none, 2-level (PSE), PAE, 4-level; A/D bits set with atomic updates
- * on the host page; NX, WP, SMEP, SMAP, PCID, global pages, 2 MiB, 4 MiB and
- * 1 GiB pages; reserved bits checked (Intel SDM vol. 3 ch. 4). The TLB is not
+ * on the host page; NX, WP, SMEP, SMAP, PCID, global pages, protection keys,
+ * 2 MiB, 4 MiB and 1 GiB pages; reserved bits checked (Intel SDM vol. 3 ch. 4). The TLB is not
  * tagged by PCID: a CR3 load that may keep entries flushes all the same, which
  * the architecture permits.
  *

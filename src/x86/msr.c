@@ -105,6 +105,14 @@ static int write_canonical(struct x86_cpu *cpu, uint64_t *field, uint64_t value)
     return 0;
 }
 
+static int pkrs_write(struct x86_cpu *cpu, unsigned i, uint64_t value)
+{
+    cpu->s.msr.pkrs = value;
+    if (cpu->s.cr4 & X86_CR4_PKS)
+        x86_tlb_flush(cpu, true);
+    return 0;
+}
+
 static int lstar_write(struct x86_cpu *cpu, unsigned i, uint64_t value)
 {
     return write_canonical(cpu, i ? &cpu->s.msr.cstar : &cpu->s.msr.lstar, value);
@@ -295,6 +303,7 @@ static const struct msr table[] = {
      mtrr_def_type_write},
     {0x00000400, ARRAY_SIZE(((struct x86_msrs *)0)->mc_bank), "MC_BANK", X86_FEATURE_MCA,
      F(mc_bank), ANY, NULL, mc_bank_write},
+    {0x000006e1, 1, "PKRS", X86_FEATURE_PKS, F(pkrs), UINT32_MAX, NULL, pkrs_write},
     {0x00000da0, 1, "XSS", X86_FEATURE_XSAVES, F(xss), 0, NULL, NULL},
     {0xc0000080, 1, "EFER", ALWAYS, F(efer), ANY, NULL, efer_write},
     {0xc0000081, 1, "STAR", X86_FEATURE_SYSCALL, F(star), ANY, NULL, NULL},

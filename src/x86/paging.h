@@ -19,6 +19,7 @@
 #define X86_PTE_PS (1ull << 7)
 #define X86_PTE_G (1ull << 8)
 #define X86_PTE_NX (1ull << 63)
+#define X86_PTE_KEY_SHIFT 59
 #define X86_PTE_ADDR 0x000ffffffffff000ull
 
 struct x86_paging_level {

@@ -55,7 +55,7 @@ struct x86_fpu {
 struct x86_msrs {
     uint64_t efer, star, lstar, cstar, fmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t pat, tsc_adjust, tsc_aux, misc_enable, spec_ctrl, xss;
+    uint64_t pat, tsc_adjust, tsc_aux, misc_enable, spec_ctrl, xss, pkrs;
     uint64_t apic_base;           /* IA32_APIC_BASE; the APIC itself is a device */
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_var[16];   /* base, mask pairs */
     uint64_t mcg_status, mcg_ctl, mc_bank[4 * 10];
@@ -136,6 +136,7 @@ enum { X86_KVM_EPERM = 1, X86_KVM_EINVAL = 22, X86_KVM_ENOSYS = 1000, X86_KVM_SE
 #define X86_CR4_SMEP (1u << 20)
 #define X86_CR4_SMAP (1u << 21)
 #define X86_CR4_PKE (1u << 22)
+#define X86_CR4_PKS (1u << 24)
 #define X86_EFER_SCE (1u << 0)
 #define X86_EFER_LME (1u << 8)
 #define X86_EFER_LMA (1u << 10)

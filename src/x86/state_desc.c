@@ -49,6 +49,7 @@ static const struct state_field msr_fields[] = {
     MSR(efer), MSR(star), MSR(lstar), MSR(cstar), MSR(fmask), MSR(kernel_gs_base),
     MSR(sysenter_cs), MSR(sysenter_esp), MSR(sysenter_eip),
     MSR(pat), MSR(tsc_adjust), MSR(tsc_aux), MSR(misc_enable), MSR(spec_ctrl), MSR(xss),
+    MSR(pkrs),
     MSR(apic_base),
     MSR(mtrr_def_type),
     STATE_U64_ARRAY(struct x86_msrs, mtrr_fixed),

@@ -199,6 +199,16 @@ void x86_op_xsaves(struct x86_cpu *cpu, const struct x86_insn *insn)
     save(cpu, insn, XSAVES);
 }
 
+/* What the TLB says was true under the old rights. */
+static void pkru_set(struct x86_cpu *cpu, uint32_t value)
+{
+    bool changed = value != cpu->s.fpu.pkru;
+
+    cpu->s.fpu.pkru = value;
+    if (changed && cpu->s.cr4 & X86_CR4_PKE)
+        x86_tlb_flush(cpu, true);
+}
+
 /* ---- XRSTOR, XRSTORS -------------------------------------------------------------------- */
 
 /* Header rules (13.8.1, 13.8.2, 13.12). */
@@ -270,6 +280,7 @@ static void restore(struct x86_cpu *cpu, const struct x86_insn *insn, bool super
             x86_image_get(&f, c, form.registers, image + at);
         }
     }
+    pkru_set(cpu, f.pkru);
     cpu->s.fpu = f;
     x86_next(cpu, insn);
 }
@@ -356,6 +367,6 @@ void x86_op_wrpkru(struct x86_cpu *cpu, const struct x86_insn *insn)
     check_pkru(cpu);
     if ((uint32_t)cpu->s.gpr[X86_RDX])
         x86_gp0(cpu);
-    cpu->s.fpu.pkru = (uint32_t)cpu->s.gpr[X86_RAX];
+    pkru_set(cpu, (uint32_t)cpu->s.gpr[X86_RAX]);
     x86_next(cpu, insn);
 }

@@ -131,7 +131,8 @@ static void cr4_bits_need_their_feature(void **state)
         {X86_CR4_OSFXSR, X86_FEATURE_FXSR}, {X86_CR4_OSXMMEXCPT, X86_FEATURE_SSE},
         {X86_CR4_UMIP, X86_FEATURE_UMIP}, {X86_CR4_FSGSBASE, X86_FEATURE_FSGSBASE},
         {X86_CR4_OSXSAVE, X86_FEATURE_XSAVE}, {X86_CR4_SMEP, X86_FEATURE_SMEP},
-        {X86_CR4_SMAP, X86_FEATURE_SMAP},
+        {X86_CR4_SMAP, X86_FEATURE_SMAP}, {X86_CR4_PKE, X86_FEATURE_PKU},
+        {X86_CR4_PKS, X86_FEATURE_PKS},
     };
     struct fixture *f = *state;
     mode_protected(f, CODE0, DATA0);
@@ -141,8 +142,8 @@ static void cr4_bits_need_their_feature(void **state)
         assert_int_equal(try_cr(f, 4, c[i].bit), X86_GP);
         set_feature(f, c[i].id, true);
     }
-    static const uint64_t never[] = {X86_CR4_LA57, 1 << 13, 1 << 14, 1 << 15, X86_CR4_PKE,
-                                     1 << 23, 1ull << 32};
+    static const uint64_t never[] = {X86_CR4_LA57, 1 << 13, 1 << 14, 1 << 15, 1 << 23,
+                                     1 << 25, 1ull << 32};
     for (unsigned i = 0; i < ARRAY_SIZE(never); i++)
         assert_int_equal(try_cr(f, 4, never[i]), X86_GP);
 }

@@ -92,7 +92,7 @@ static void levels_contain_each_other(void **state)
 static void software_promises(void **state)
 {
     static const enum x86_feature_id never[] = {
-        X86_FEATURE_PKU, X86_FEATURE_LA57, X86_FEATURE_VMX, X86_FEATURE_SVM, X86_FEATURE_MONITOR,
+        X86_FEATURE_LA57, X86_FEATURE_VMX, X86_FEATURE_SVM, X86_FEATURE_MONITOR,
         X86_FEATURE_RTM, X86_FEATURE_HLE, X86_FEATURE_CLZERO, X86_FEATURE_FFXSR};
     static const enum x86_feature_id always[] = {
         X86_FEATURE_SSE2, X86_FEATURE_CX16, X86_FEATURE_SMEP, X86_FEATURE_SMAP, X86_FEATURE_PCID,
@@ -104,6 +104,17 @@ static void software_promises(void **state)
         assert_false(has(&m, never[i]));
     for (unsigned i = 0; i < ARRAY_SIZE(always); i++)
         assert_true(has(&m, always[i]));
+}
+
+/* Protection keys cost a TLB each time: only for who asks. */
+static void shy_features_are_asked_for(void **state)
+{
+    struct x86_cpu_model plain = make(NULL, 1), max = make("max", 1), one = make("v3,+pku", 1);
+
+    assert_false(has(&plain, X86_FEATURE_PKU) || has(&plain, X86_FEATURE_PKS));
+    assert_true(has(&max, X86_FEATURE_PKU) && has(&max, X86_FEATURE_PKS));
+    assert_true(has(&one, X86_FEATURE_PKU) && !has(&one, X86_FEATURE_PKS));
+    assert_true(one.xcr0_allowed & X86_XCR0_PKRU);
 }
 
 /* Every name is unique, every bit is listed once. */
@@ -262,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(texts), T(bad_texts), T(levels_contain_each_other), T(software_promises),
+        T(shy_features_are_asked_for),
         T(the_list_is_sound), T(flags_depend_on_state), T(xsave_sizes_follow_xcr0),
         T(topology_counts_the_vcpus), T(leaves_are_reachable), T(timing_is_told_when_known),
         T(the_instruction_answers), T(models_are_listed), T(lacking),

@@ -474,6 +474,44 @@ static void implicit_accesses_obey_smap_despite_ac(void **state)
     assert_int_equal(x86_read_as(&f->cpu, true, gva(p->va), 4), 0x12345678);
 }
 
+/* Key 5 of a user page by PKRU, of a supervisor page by IA32_PKRS: bit 10 forbids
+ * access, bit 11 writing, the latter to the kernel only with CR0.WP. */
+static void protection_keys(void **state)
+{
+    struct fixture *f = *state;
+    const struct paging *p = &pagings[4];
+
+    enter(f, p);
+    put32(f, FRAME, 0x12345678);
+    for (unsigned i = 0; i < 64; i++) {
+        bool user_page = i & 1, user = i & 2, wp = i & 4, on = i & 8;
+        unsigned rights = i >> 4;
+        uint64_t leaf = P | W | (user_page ? U : 0) | 5ull << 59;
+
+        if (user && !user_page)
+            continue;
+        f->cpu.s.cr0 = (f->cpu.s.cr0 & ~(uint64_t)X86_CR0_WP) | (wp ? X86_CR0_WP : 0);
+        f->cpu.s.cr4 = p->cr4 | (on ? X86_CR4_PKE | X86_CR4_PKS : 0);
+        /* What is not in charge forbids everything. */
+        f->cpu.s.fpu.pkru = user_page ? rights << 10 : UINT32_MAX;
+        f->cpu.s.msr.pkrs = user_page ? UINT32_MAX : rights << 10;
+        set_cpl(f, user ? 3 : 0);
+        for (unsigned access = X86_READ; access <= X86_EXEC; access++) {
+            bool denied = on && access != X86_EXEC &&
+                          (rights & 1 || (access == X86_WRITE && rights & 2 && (user || wp)));
+            int got;
+
+            map(f, p, p->va, FRAME, P | W | U, leaf);
+            got = try(f, access, p->va);
+            assert_int_equal(got, denied ? X86_PF : STEP_OK);
+            if (denied)
+                assert_int_equal(f->cpu.pending.error, X86_PF_P | X86_PF_PK |
+                                 (access == X86_WRITE ? X86_PF_W : 0) | (user ? X86_PF_U : 0));
+        }
+    }
+    set_cpl(f, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +520,7 @@ int main(void)
         T(crossing_checks_both_pages_first), T(tlb_keeps_until_told),
         T(invlpg_drops_all_of_a_large_page), T(pdptes_are_registers),
         T(walk_shows_without_touching), T(implicit_accesses_obey_smap_despite_ac),
+        T(protection_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,11 +154,11 @@ static int dbt_vm_create(const struct engine_vm_config *cfg, struct engine_vm **
     return r;
 }
 
-/* SMAP would need a table for each value of AC. */
+/* Without tables for each value of AC, what runs with it set is interpreted. */
 static void dbt_features(struct x86_features *out)
 {
     x86_features_software(out);
-    out->w[X86_FEATURE_SMAP / 64] &= ~(1ull << X86_FEATURE_SMAP % 64);
+    x86_feature_shy(out, X86_FEATURE_SMAP);
 }
 
 /* What the interpreter was given most, and how often. */

@@ -173,7 +173,8 @@ enum dbt_filled dbt_fill(struct dbt_vcpu *d, enum x86_tlb_kind kind, gva_t a, bo
     enum dbt_filled result;
     unsigned what = DBT_FILL_READ;
 
-    if (!cpu->mode.long_mode || (cpu->s.dr7 & 0xff) || cpu->mode.align_check)
+    if (!cpu->mode.long_mode || (cpu->s.dr7 & 0xff) || cpu->mode.align_check ||
+        (cpu->s.cr4 & (X86_CR4_PKE | X86_CR4_PKS)))
         return DBT_FILL_UNUSUAL;
     result = translate(d, kind, a, write, &w, error);
     if (result != DBT_FILLED)

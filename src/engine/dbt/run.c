@@ -21,12 +21,13 @@
 
 /* ---- what can be translated ------------------------------------------------ */
 
-/* 64-bit code, and 32-bit code with flat segments. */
+/* 64-bit code, and 32-bit code with flat segments. Not while SMAP lets the kernel
+ * at user pages: table entries made then would let it at them ever after. */
 static bool translatable(const struct x86_cpu *cpu)
 {
     const struct x86_mode *m = &cpu->mode;
 
-    if (m->align_check)
+    if (m->align_check || (m->tlb == X86_TLB_KERNEL_AC && cpu->s.cr4 & X86_CR4_SMAP))
         return false;
     if (m->code_bits == 64)
         return true;
@@ -536,6 +537,7 @@ static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, u
 {
     /* It may have been what a waiting interrupt was waiting for (IRET, MOV CR8). */
     if (!quiet(d) || d->interp.key != key || d->interp.cpu.s.ev.nmi_pending ||
+        !translatable(&d->interp.cpu) ||
         atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
         return BOUNDARY;
     if (b->dropped || b->mode != mode_key(d) || insn + 1u >= b->insns ||
