@@ -140,24 +140,25 @@ void emit_movzx16(struct emit *e, enum host_reg dst, enum host_reg src)
     emit_rr(e, 0x0f | 0xb7 << 8, false, dst, src);
 }
 
-/* PEXT, PDEP r64a, r64b, r/m64: VEX.LZ.F3/F2.0F38.W1 F5 /r; vvvv = source. */
-static void emit_bits(struct emit *e, unsigned pp, enum host_reg dst, enum host_reg src,
-                      struct host_mem mask)
+/* VEX.LZ.pp.0F38.W1 opcode /r with a memory operand. */
+static void emit_vex_rm(struct emit *e, unsigned pp, uint8_t opcode, enum host_reg reg,
+                        struct host_mem m, enum host_reg vvvv)
 {
-    BUG_ON(mask.seg || mask.index != H_NONE);
+    BUG_ON(m.seg || m.index != H_NONE);
     e8(e, 0xc4);
-    e8(e, (uint8_t)((dst > 7 ? 0 : 0x80) | 0x40 | (mask.base > 7 ? 0 : 0x20) | 2));
-    e8(e, (uint8_t)(0x80 | (~(unsigned)src & 15) << 3 | pp));
-    e8(e, 0xf5);
-    emit_modrm_mem(e, dst, &mask);
+    e8(e, (uint8_t)((reg > 7 ? 0 : 0x80) | 0x40 | (m.base > 7 ? 0 : 0x20) | 2));
+    e8(e, (uint8_t)(0x80 | (~(unsigned)vvvv & 15) << 3 | pp));
+    e8(e, opcode);
+    emit_modrm_mem(e, reg, &m);
 }
 
+/* PEXT, PDEP r64a, r64b, r/m64: F3/F2 F5; vvvv = source. SARX r64a, r/m64, r64b: F3 F7. */
 void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
 {
     if (unlikely(emit_is_plain(e)))
         emit_pext_plain(e, dst, src, mask);
     else
-        emit_bits(e, 2, dst, src, mask);
+        emit_vex_rm(e, 2, 0xf5, dst, mask, src);
 }
 
 void emit_keep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask)
@@ -165,8 +166,8 @@ void emit_keep(struct emit *e, enum host_reg dst, enum host_reg src, struct host
     if (unlikely(emit_is_plain(e))) {
         emit_keep_plain(e, dst, src, mask);
     } else {
-        emit_bits(e, 2, dst, src, mask);
-        emit_bits(e, 3, dst, dst, mask);
+        emit_vex_rm(e, 2, 0xf5, dst, mask, src);
+        emit_vex_rm(e, 3, 0xf5, dst, mask, dst);
     }
 }
 
@@ -209,6 +210,17 @@ void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_r
         emit_shl_plain(e, dst, src, frame_count(count));
     else
         emit_vex_rr(e, 2, 1, 0xf7, dst, src, count);
+}
+
+void emit_sar(struct emit *e, enum host_reg reg, unsigned count, struct host_mem tmp)
+{
+    if (no_bmi2(e)) {
+        emit_sar_plain(e, reg, reg, count);
+        return;
+    }
+    emit_store(e, tmp, reg);
+    emit_mov_ri(e, reg, count);
+    emit_vex_rm(e, 2, 0xf7, reg, tmp, reg);             /* sarx */
 }
 
 static void emit_rip(struct emit *e, unsigned opcode, bool w, enum host_reg reg, const uint8_t *to)

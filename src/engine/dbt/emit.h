@@ -113,6 +113,8 @@ void emit_keep(struct emit *e, enum host_reg dst, enum host_reg src, struct host
 void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
 /* Shifts left by the low 6 bits of `count`. */
 void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count);
+/* Arithmetic shift right; uses `tmp`. */
+void emit_sar(struct emit *e, enum host_reg reg, unsigned count, struct host_mem tmp);
 void emit_not(struct emit *e, enum host_reg r);
 /* ecx = *at and back; lea. RIP-relative: `to` is where it would be if it were as far
  * from the writable mapping as it is from the executable one. */

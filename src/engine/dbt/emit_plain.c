@@ -196,12 +196,20 @@ void emit_sar_plain(struct emit *e, enum host_reg dst, enum host_reg src, unsign
     shift_plain(e, SHIFT_ARITHMETIC, dst, src, count);
 }
 
+/* RAX may take part: what the guest has in it lies where it will come back from. */
 void emit_rorx_plain(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count)
 {
-    check_operands(dst, src);
     flags_save(e);
-    emit_mov_rr(e, dst, src);
-    emit_rr(e, 0xc1, true, (enum host_reg)1, dst);          /* ror */
+    if (dst == H_RAX)
+        emit_store(e, saved_rax, src);
+    else if (src == H_RAX)
+        emit_load(e, dst, saved_rax);
+    else
+        emit_mov_rr(e, dst, src);
+    if (dst == H_RAX)
+        emit_rm(e, 0xc1, true, (enum host_reg)1, saved_rax);    /* ror */
+    else
+        emit_rr(e, 0xc1, true, (enum host_reg)1, dst);
     e8(e, (uint8_t)count);
     flags_restore(e);
 }

@@ -104,6 +104,8 @@ static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
     f->arith_mask = X86_FLAGS_ARITH;
     f->if_mask = X86_FLAG_IF;
     f->df_mask = X86_FLAG_DF;
+    f->bit_mask32 = 31;
+    f->bit_mask64 = 63;
     f->other_mask = DBT_POPF_OTHER;
     for (unsigned i = 0; i < DBT_EXITS; i++)
         f->exit[i] = d->thunks.exit[i];

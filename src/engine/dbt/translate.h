@@ -66,6 +66,7 @@ bool dbt_emit_string(struct dbt_translation *t, const struct x86_insn *insn);
 /* ---- translate_flags.c --------------------------------------------------- */
 bool dbt_is_flags(const struct x86_insn *insn);        /* CLI STI PUSHF POPF */
 bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn);
+void dbt_emit_direction(struct dbt_translation *t, bool down);         /* CLD STD */
 
 /* ---- translate_flow.c ---------------------------------------------------- */
 bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn);   /* push pop leave */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * translate_flags.c - CLI, STI, PUSHF, POPF.
+ * translate_flags.c - CLI, STI, CLD, STD, PUSHF, POPF.
  *
  * The arithmetic flags are the host's, the others are in the frame: IF in a
  * word of its own. Masking is done with PEXT and PDEP by the same mask and
@@ -79,6 +79,28 @@ static bool emit_popf(struct dbt_translation *t, unsigned bytes)
     e8(&t->e, 0x9d);                                    /* popfq */
     dbt_emit_sp_add(t, bytes, (int32_t)bytes);
     return true;
+}
+
+/* DF has no word of its own: it is among the others. */
+void dbt_emit_direction(struct dbt_translation *t, bool down)
+{
+    int32_t change = down ? X86_FLAG_DF : -X86_FLAG_DF;
+    uint8_t *clear, *done = NULL;
+
+    dbt_reach(t, 100);
+    emit_load(&t->e, H_RCX, FRAME(flags_system));
+    emit_lea(&t->e, H_R11, h_base(H_RCX, change));
+    emit_pext(&t->e, H_RCX, H_RCX, FRAME(df_mask));
+    clear = emit_jrcxz(&t->e);
+    if (down) {                                         /* set already */
+        done = emit_jmp8(&t->e);
+        emit_patch8(&t->e, clear);
+    }
+    emit_store(&t->e, FRAME(flags_system), H_R11);
+    emit_load(&t->e, H_R11, FRAME(minus_other));
+    emit_lea(&t->e, H_R11, h_base(H_R11, -change));
+    emit_store(&t->e, FRAME(minus_other), H_R11);
+    emit_patch8(&t->e, down ? done : clear);
 }
 
 bool dbt_is_flags(const struct x86_insn *insn)

@@ -13,21 +13,17 @@
 
 #define M(name) ZYDIS_MNEMONIC_##name
 
-/* Left to the interpreter: touch DF, need more than scratch registers, keep
- * or reset the pointers of the x87, or do not exist in 64-bit mode. */
+/* Left to the interpreter: need more than scratch registers, keep or reset the
+ * pointers of the x87, or do not exist in 64-bit mode. */
 static bool left_alone(const struct x86_insn *insn)
 {
     switch (insn->mnemonic) {
-    case M(CLD): case M(STD): case M(XLAT): case M(ENTER): case M(PUSHA): case M(PUSHAD):
-    case M(POPA): case M(POPAD):
+    case M(ENTER): case M(PUSHA): case M(PUSHAD): case M(POPA): case M(POPAD):
     case M(FNSTENV): case M(FLDENV): case M(FNSAVE): case M(FRSTOR): case M(FNINIT):
     case M(MASKMOVQ): case M(MASKMOVDQU): case M(VMASKMOVDQU):
     case M(AAA): case M(AAS): case M(DAA): case M(DAS): case M(AAM): case M(AAD):
     case M(SALC): case M(BOUND): case M(INTO): case M(ARPL):
         return true;
-    case M(BT): case M(BTS): case M(BTR): case M(BTC):
-        /* The bit offset moves the address. */
-        return insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind != X86_OPND_IMM;
     case M(VZEROUPPER): case M(VZEROALL):
         return insn->code_bits != 64;           /* vector registers 8-15 stay */
     default:
@@ -55,9 +51,12 @@ static bool emit_lea_insn(struct dbt_translation *t, const struct x86_insn *insn
 
     if (!dbt_emit_address(t, insn, false))
         return false;
+    if (size == 2 && dbt_home[dst] == H_NONE) {
+        e8(&t->e, 0x66);
+        emit_rm(&t->e, 0x89, false, H_R11, dbt_slot(dst));
+        return true;
+    }
     if (size == 2) {
-        if (dbt_home[dst] == H_NONE)
-            return false;
         e8(&t->e, 0x66);
         emit_rr(&t->e, 0x8b, false, dbt_home[dst], H_R11);
         return true;
@@ -91,12 +90,60 @@ static bool emit_lea_direct(struct dbt_translation *t, const struct x86_insn *in
 
 /* ---- the copy ----------------------------------------------------------- */
 
+enum { HIGH_MAX = 2 };
+
 struct copy {
+    struct x86_insn insn;       /* with high-byte operands replaced */
     struct reencode how;
     bool memory, write;
-    unsigned moved;             /* explicit operands that live in the frame */
+    bool to_tmp;                /* the memory operand is brought to frame.tmp first */
+    unsigned moved;             /* explicit operands that need a scratch register */
+    unsigned borrowed;          /* guest register whose host register serves as one, or NONE */
     bool rcx_in, rcx_out;       /* RCX by implication */
+    uint8_t high[HIGH_MAX];     /* guest register whose second byte high_name() stands for */
+    unsigned highs;
 };
+
+/* What stands for a high-byte operand: registers that need a REX prefix are never
+ * named beside one. */
+static unsigned high_name(unsigned i)
+{
+    return X86_R15 - i;
+}
+
+/* AH, CH, DH and BH cannot be named beside registers that need REX, such as our
+ * scratch registers; rotated by 8 they are low bytes like others. */
+static bool replace_highs(struct copy *c)
+{
+    for (unsigned i = 0; i < c->insn.operands; i++) {
+        struct x86_operand *o = &c->insn.op[i];
+        unsigned n = 0;
+
+        if (o->kind != X86_OPND_GPR_HIGH)
+            continue;
+        while (n < c->highs && c->high[n] != o->reg)
+            n++;
+        if (n == c->highs)
+            c->high[c->highs++] = o->reg;
+        o->kind = X86_OPND_GPR;
+        o->reg = (uint8_t)high_name(n);
+        c->moved |= 1u << o->reg;
+        if (o->written)
+            c->insn.gprs_written |= 1u << o->reg;
+    }
+    /* Two results in one register. */
+    return !c->highs || (c->insn.mnemonic != M(XCHG) && c->insn.mnemonic != M(XADD) &&
+                         c->insn.mnemonic != M(CMPXCHG));
+}
+
+static uint32_t high_gprs(const struct copy *c)
+{
+    uint32_t mask = 0;
+
+    for (unsigned i = 0; i < c->highs; i++)
+        mask |= 1u << c->high[i];
+    return mask;
+}
 
 static uint32_t explicit_gprs(const struct x86_insn *insn)
 {
@@ -104,8 +151,7 @@ static uint32_t explicit_gprs(const struct x86_insn *insn)
 
     for (unsigned i = 0; i < insn->operands; i++) {
         const struct x86_operand *o = &insn->op[i];
-        if ((o->kind == X86_OPND_GPR || o->kind == X86_OPND_GPR_HIGH) &&
-            o->field != X86_FIELD_IMPLIED)
+        if (o->kind == X86_OPND_GPR && o->field != X86_FIELD_IMPLIED)
             mask |= 1u << o->reg;
     }
     return mask;
@@ -153,10 +199,14 @@ static bool plan_implied(const struct x86_insn *insn, uint32_t named, struct cop
     return !(implied & DBT_MOVED);
 }
 
-static bool plan(const struct x86_insn *insn, struct copy *c)
+static bool plan(struct copy *c)
 {
-    uint32_t named = explicit_gprs(insn);
+    const struct x86_insn *insn = &c->insn;
+    uint32_t named;
 
+    if (!replace_highs(c))
+        return false;
+    named = explicit_gprs(insn);
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         c->how.host[i] = dbt_home[i];
     for (unsigned i = 0; i < insn->operands; i++) {
@@ -168,23 +218,50 @@ static bool plan(const struct x86_insn *insn, struct copy *c)
         c->memory = true;
         c->write = insn->op[i].written;
     }
-    c->moved = named & DBT_IN_FRAME;
-    return plan_implied(insn, named, c);
+    c->moved |= named & DBT_IN_FRAME;
+    return plan_implied(insn, named | high_gprs(c), c);
 }
 
-/* Assigns scratch registers to operands that live in the frame. */
+/* A guest register in a host register of its own that has nothing to do with `insn`. */
+static unsigned unconcerned(const struct x86_insn *insn)
+{
+    uint32_t concerned = insn->gprs_read | insn->gprs_written | explicit_gprs(insn) |
+                         address_gprs(insn) | DBT_MOVED;
+    unsigned g = 0;
+
+    while (concerned & 1u << g)
+        g++;
+    return g;
+}
+
+/* Assigns scratch registers to operands that need one: rcx, unless the encoding
+ * implies it; r11, unless the address is in it; and one that is put aside, but
+ * only where nothing can fault any more. */
 static bool plan_scratch(struct copy *c)
 {
-    static const uint8_t scratch[2] = {H_RCX, H_R11};
-    unsigned used = c->rcx_in || c->rcx_out ? 1 : 0;      /* RCX is taken */
-    unsigned limit = c->memory ? 1 : 2;                   /* R11 holds the address */
+    bool rcx = c->rcx_in || c->rcx_out;
+    unsigned needed = (unsigned)__builtin_popcount(c->moved) + rcx, n = 0;
+    uint8_t scratch[3];
 
-    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
-        if (!(c->moved & 1u << g))
-            continue;
-        if (used == limit)
+    c->borrowed = X86_REG_NONE;
+    if (c->memory && needed > 1) {
+        if (c->write || c->insn.mem.size > 8)
             return false;
-        c->how.host[g] = scratch[used++];
+        c->to_tmp = true;
+    }
+    if (needed > 3)
+        return false;
+    if (!rcx)
+        scratch[n++] = H_RCX;
+    scratch[n++] = H_R11;
+    if (needed > 2) {
+        c->borrowed = unconcerned(&c->insn);
+        scratch[n++] = dbt_home[c->borrowed];
+    }
+    n = 0;
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (c->moved & 1u << g)
+            c->how.host[g] = scratch[n++];
     }
     return true;
 }
@@ -207,44 +284,77 @@ static void emit_x87_pointers(struct dbt_translation *t, const struct x86_insn *
     }
 }
 
+/* Brings the memory operand to where the instruction will find it. */
+static bool emit_operand(struct dbt_translation *t, struct copy *c)
+{
+    const struct x86_insn *insn = &c->insn;
+    const struct host_mem tmp = h_frame(offsetof(struct dbt_frame, tmp));
+
+    if (!dbt_emit_address(t, insn, true))
+        return false;
+    dbt_emit_access(t, insn->mem.size, c->write);
+    c->how.mem = h_index(H_R11, H_RCX, 1, 0);
+    if (c->to_tmp) {
+        if (insn->mem.size == 2)
+            e8(&t->e, 0x66);
+        emit_rm(&t->e, insn->mem.size == 1 ? 0x8a : 0x8b, insn->mem.size == 8, H_RCX, c->how.mem);
+        emit_store(&t->e, tmp, H_RCX);
+        c->how.mem = tmp;
+    } else if (c->moved || c->rcx_in || c->rcx_out) {
+        dbt_emit_fold(t);
+        c->how.mem = h_base(H_R11, 0);
+    }
+    return true;
+}
+
+static void emit_operands_in(struct dbt_translation *t, const struct copy *c)
+{
+    if (c->rcx_in)
+        emit_mov_rr(&t->e, H_RCX, H_R10);
+    if (c->borrowed != X86_REG_NONE)
+        emit_store(&t->e, h_frame(offsetof(struct dbt_frame, kept)), dbt_home[c->borrowed]);
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (c->moved & DBT_IN_FRAME & 1u << g)
+            emit_load(&t->e, c->how.host[g], dbt_slot(g));
+    }
+    for (unsigned i = 0; i < c->highs; i++)
+        emit_rorx(&t->e, c->how.host[high_name(i)], dbt_home[c->high[i]], 8);
+}
+
+static void emit_operands_out(struct dbt_translation *t, const struct copy *c)
+{
+    if (c->rcx_out)
+        emit_mov_rr(&t->e, H_R10, H_RCX);
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if (c->moved & DBT_IN_FRAME & c->insn.gprs_written & 1u << g)
+            emit_store(&t->e, dbt_slot(g), c->how.host[g]);
+    }
+    for (unsigned i = 0; i < c->highs; i++) {
+        if (c->insn.gprs_written & 1u << high_name(i))
+            emit_rorx(&t->e, dbt_home[c->high[i]], c->how.host[high_name(i)], 56);
+    }
+    if (c->borrowed != X86_REG_NONE)
+        emit_load(&t->e, dbt_home[c->borrowed], h_frame(offsetof(struct dbt_frame, kept)));
+}
+
 static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
 {
-    struct copy c = {0};
-
+    struct copy c = {.insn = *insn};
     bool x87 = dbt_is_x87(insn);
 
-    if (!plan(insn, &c) || !plan_scratch(&c))
+    if (!plan(&c) || !plan_scratch(&c))
         return false;
     if (x87 && c.memory && (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS))
         return false;           /* its data pointer is an offset: not at hand */
-    if (c.memory) {
-        if (!dbt_emit_address(t, insn, true))
-            return false;
-        dbt_emit_access(t, insn->mem.size, c.write);
-        if (c.moved || c.rcx_in || c.rcx_out) {
-            dbt_emit_fold(t);
-            c.how.mem = h_base(H_R11, 0);
-        } else {
-            c.how.mem = h_index(H_R11, H_RCX, 1, 0);
-        }
-    }
-    if (c.rcx_in)
-        emit_mov_rr(&t->e, H_RCX, H_R10);
-    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
-        if (c.moved & 1u << g)
-            emit_load(&t->e, c.how.host[g], dbt_slot(g));
-    }
-    dbt_reach(t, 32);
-    if (!dbt_reencode(&t->e, insn, &c.how))
+    if (c.memory && !emit_operand(t, &c))
+        return false;
+    dbt_reach(t, 64);
+    emit_operands_in(t, &c);
+    if (!dbt_reencode(&t->e, &c.insn, &c.how))
         return false;
     if (x87 && !x86_hostinsn_is_x87_control(insn))
         emit_x87_pointers(t, insn, c.memory);
-    if (c.rcx_out)
-        emit_mov_rr(&t->e, H_R10, H_RCX);
-    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
-        if (c.moved & insn->gprs_written & 1u << g)
-            emit_store(&t->e, dbt_slot(g), c.how.host[g]);
-    }
+    emit_operands_out(t, &c);
     return true;
 }
 
@@ -261,6 +371,83 @@ static bool emit_moffs(struct dbt_translation *t, const struct x86_insn *insn)
         e8(&t->e, 0x66);
     emit_rm(&t->e, (store ? 0x88u : 0x8au) | (size > 1), size == 8, H_RAX,
             h_index(H_R11, H_RCX, 1, 0));
+    return true;
+}
+
+/* Its address is all there is to it. */
+static bool emit_xlat(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    struct x86_insn as = *insn;
+
+    if (insn->address_bits == 16)
+        return false;
+    as.mem.base = X86_RBX;
+    as.mem.index = X86_REG_NONE;
+    as.mem.disp = 0;
+    as.mem.scale = 1;
+    /* The offset is added to BX before the segment's base, as one sum. */
+    if (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS || !dbt_emit_address(t, &as, true))
+        return false;
+    emit_rr(&t->e, 0x0f | 0xb6 << 8, false, H_RCX, H_RAX);             /* movzx ecx, al */
+    if (insn->address_bits == 64)
+        emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    else
+        emit_lea32(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    dbt_emit_access(t, 1, false);
+    emit_rm(&t->e, 0x8a, false, H_RAX, h_index(H_R11, H_RCX, 1, 0));
+    return true;
+}
+
+/* ---- bits of memory ------------------------------------------------------- */
+
+/* BT and its relatives on memory, with the bit offset in a register: the offset
+ * moves the address by whole operands, signed, and what remains selects the bit. */
+static bool is_bit_string(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(BT): case M(BTS): case M(BTR): case M(BTC):
+        return insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind == X86_OPND_GPR;
+    default:
+        return false;
+    }
+}
+
+static unsigned bit_opcode(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(BT): return 0xa3;
+    case M(BTS): return 0xab;
+    case M(BTR): return 0xb3;
+    default: return 0xbb;
+    }
+}
+
+static bool emit_bit_string(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    const struct host_mem tmp = h_frame(offsetof(struct dbt_frame, tmp));
+    bool wide = insn->mem.size == 8;
+    unsigned offset = insn->op[1].reg;
+
+    if (insn->mem.size == 2 || (insn->address_bits != 64 && insn->mem.seg >= X86_FS) ||
+        !dbt_emit_address(t, insn, true))
+        return false;
+    dbt_reach(t, 64);
+    dbt_emit_get(t, H_RCX, offset);
+    if (!wide)
+        emit_rr(&t->e, 0x63, true, H_RCX, H_RCX);                      /* movsxd */
+    emit_sar(&t->e, H_RCX, wide ? 6 : 5, tmp);
+    if (insn->address_bits == 64)
+        emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, wide ? 8 : 4, 0));
+    else
+        emit_lea32(&t->e, H_R11, h_index(H_R11, H_RCX, wide ? 8 : 4, 0));
+    dbt_emit_access(t, insn->mem.size, insn->mnemonic != M(BT));
+    dbt_emit_fold(t);
+    dbt_emit_get(t, H_RCX, offset);
+    emit_pext(&t->e, H_RCX, H_RCX, h_frame(wide ? offsetof(struct dbt_frame, bit_mask64)
+                                                : offsetof(struct dbt_frame, bit_mask32)));
+    if (insn->lock)
+        e8(&t->e, 0xf0);
+    emit_rm(&t->e, 0x0f | bit_opcode(insn) << 8, wide, H_RCX, h_base(H_R11, 0));
     return true;
 }
 
@@ -287,7 +474,16 @@ bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn)
     case M(POP):
     case M(LEAVE):
         return dbt_emit_stack(t, insn);
+    case M(XLAT):
+        return emit_xlat(t, insn);
+    case M(CLD):
+    case M(STD):
+        dbt_emit_direction(t, insn->mnemonic == M(STD));
+        return true;
     default:
-        return is_moffs(insn) ? emit_moffs(t, insn) : emit_copy(t, insn);
+        break;
     }
+    if (is_bit_string(insn))
+        return emit_bit_string(t, insn);
+    return is_moffs(insn) ? emit_moffs(t, insn) : emit_copy(t, insn);
 }
