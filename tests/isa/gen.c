@@ -11,9 +11,9 @@
  * Left out: what depends on time, machine or privilege (RDTSC, CPUID, ports,
  * system registers), loading segment registers, FS (libc's), backward branches, and
  * LDMXCSR, FXSAVE and XSAVE: MXCSR_MASK and XCR0 of the models are not the
- * processor's.
+ * processor's. Loops are sequence.c's.
  */
-#include "isa.h"
+#include "gen.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,23 +22,8 @@
 #include "base/bug.h"
 #include "x86/cpuid_features.h"
 
-struct fixup {
-    unsigned at;                 /* in code[] */
-    unsigned bytes;              /* 1, 2, 4 */
-    bool absolute;               /* address of the target, else relative to `next` */
-    unsigned next;
-    unsigned first;              /* smallest instruction index that may be the target */
-};
-
-struct gen {
-    struct isa_rng rng;
-    const struct isa_gen_options *o;
-    struct isa_case *c;
-    struct fixup fixup[64];
-    unsigned fixups;
-    uint32_t undefined;          /* flags, at this point of the straight line, */
-    uint32_t branched;           /* and where a branch may have come from */
-};
+/* Limits of a straight case. */
+enum { STRAIGHT_INSNS = 96, STRAIGHT_BYTES = 1024 };
 
 static unsigned bits(const struct gen *g)
 {
@@ -52,7 +37,7 @@ static uint64_t linear_base(const struct gen *g)
 
 /* ---- emission ---------------------------------------------------------- */
 
-static void append(struct gen *g, const uint8_t *bytes, unsigned n, bool setup)
+void gen_append(struct gen *g, const uint8_t *bytes, unsigned n, bool setup)
 {
     struct isa_case *c = g->c;
 
@@ -63,7 +48,7 @@ static void append(struct gen *g, const uint8_t *bytes, unsigned n, bool setup)
 }
 
 /* MOV reg, imm of full width. */
-static void set_gpr(struct gen *g, unsigned reg, uint64_t value)
+void gen_set(struct gen *g, unsigned reg, uint64_t value)
 {
     uint8_t b[10];
     unsigned n = 0;
@@ -83,10 +68,10 @@ static void set_gpr(struct gen *g, unsigned reg, uint64_t value)
         put_le32(b + n, (uint32_t)value);
         n += 4;
     }
-    append(g, b, n, true);
+    gen_append(g, b, n, true);
 }
 
-static void add_fixup(struct gen *g, struct fixup f)
+void gen_add_fixup(struct gen *g, struct gen_fixup f)
 {
     BUG_ON(g->fixups == ARRAY_SIZE(g->fixup));
     g->fixup[g->fixups++] = f;
@@ -97,7 +82,7 @@ static void define_flags(struct gen *g)
 {
     uint8_t b[2] = {0x3c, (uint8_t)isa_rand(&g->rng)};
 
-    append(g, b, 2, true);
+    gen_append(g, b, 2, true);
     g->undefined = 0;
 }
 
@@ -200,7 +185,78 @@ static void set_vector_index(struct gen *g, const struct x86_insn *insn)
     if (bits(g) == 64)
         b[n++] = 0x25;
     put_le32(b + n, at);
-    append(g, b, n + 4, true);
+    gen_append(g, b, n + 4, true);
+}
+
+/* ---- addresses that stay, for loops (sequence.c) ------------------------ */
+
+static void know(struct gen *g, unsigned reg, uint64_t address)
+{
+    g->known |= 1u << reg;
+    g->address[reg] = address;
+}
+
+static void forget_written(struct gen *g, const struct x86_insn *insn)
+{
+    bool stack = insn->mnemonic == ZYDIS_MNEMONIC_PUSH || insn->mnemonic == ZYDIS_MNEMONIC_POP ||
+                 insn->class == X86_CLASS_BRANCH;
+
+    /* A few bytes up or down are nothing to the stack pointer. */
+    g->known &= ~(insn->gprs_written & ~(stack ? 1u << X86_RSP : 0) & ~g->pinned);
+}
+
+/* Makes the base of a memory operand a register with a known address, mostly:
+ * one of the low eight, so what needs no prefix. */
+static void favour_known(struct gen *g, uint8_t b[X86_INSN_MAX_BYTES])
+{
+    unsigned low = g->known & 0xff & ~(1u << X86_RSP), pick;
+    struct x86_insn insn;
+
+    if (!low || isa_chance(&g->rng, 30) ||
+        x86_decode(b, X86_INSN_MAX_BYTES, bits(g), &insn) < 0 || !insn.modrm_at ||
+        b[insn.modrm_at] >= 0xc0 || insn.address_bits == 16)
+        return;
+    for (pick = isa_below(&g->rng, 8); !(low & 1u << pick); pick = (pick + 1) & 7)
+        ;
+    b[insn.modrm_at] = (uint8_t)((b[insn.modrm_at] & 0x38) | pick |
+                                 (isa_chance(&g->rng, 50) ? 0x40 : 0x80));
+}
+
+/* Aims an operand at the neighbourhood of what its base register is known to
+ * hold, by the displacement alone. */
+static bool reuse(struct gen *g, uint8_t *bytes, const struct x86_insn *insn)
+{
+    const struct x86_mem *m = &insn->mem;
+    bool small = insn->disp_bytes == 1;
+    int32_t delta;
+
+    if (!g->loop || m->vsib || m->index != X86_REG_NONE || m->base >= X86_GPR_COUNT ||
+        !(g->known & 1u << m->base) || (small && is_evex(insn)))
+        return false;
+    if (insn->disp_bytes == 0)
+        return true;
+    delta = (int32_t)isa_below(&g->rng, small ? 256 : 4096) - (small ? 128 : 2048);
+    if (insn->mem.size >= 16)
+        delta &= -16;
+    if (g->o->mode != ISA_MODE_16 &&
+        (isa_image_offset(g->address[m->base] + (uint64_t)(int64_t)delta) < 0 ||
+         isa_image_offset(g->address[m->base] + (uint64_t)(int64_t)delta + m->size) < 0))
+        return isa_chance(&g->rng, 5);
+    if (small)
+        bytes[insn->disp_at] = (uint8_t)delta;
+    else
+        patch_disp(bytes, insn, (uint64_t)(int64_t)delta, insn->address_bits);
+    return true;
+}
+
+/* MOV reg, [walker]: an address that moves from one turn to the next. */
+static bool walk(struct gen *g, unsigned reg)
+{
+    if (isa_chance(&g->rng, 75))
+        return false;
+    gen_slot(g, 0x8b, reg, ISA_SLOT_WALKER + 8 * isa_below(&g->rng, ISA_WALKERS), GEN_WIDEST);
+    g->known &= ~(1u << reg);
+    return true;
 }
 
 /* Makes the operand's address `to`: by the displacement if that is all there
@@ -217,7 +273,7 @@ static void aim(struct gen *g, uint8_t *bytes, const struct x86_insn *insn, uint
         return;                                            /* patched when placed */
     if (m->index != X86_REG_NONE && !m->vsib && m->index != m->base) {
         index = isa_chance(&g->rng, 50) ? isa_below(&g->rng, 64) - 32ull : isa_below(&g->rng, 9);
-        set_gpr(g, m->index, index);
+        gen_set(g, m->index, index);
         if (bits(g) != 64)
             index = (uint32_t)index;
     }
@@ -226,7 +282,7 @@ static void aim(struct gen *g, uint8_t *bytes, const struct x86_insn *insn, uint
         return;
     }
     if (m->index == m->base && !m->vsib) {                 /* base * (1 + scale) */
-        set_gpr(g, m->base, (to - (uint64_t)m->disp) / (1u + m->scale));
+        gen_set(g, m->base, (to - (uint64_t)m->disp) / (1u + m->scale));
         return;
     }
     to -= index * m->scale + (uint64_t)m->disp;
@@ -234,7 +290,10 @@ static void aim(struct gen *g, uint8_t *bytes, const struct x86_insn *insn, uint
         to = (uint32_t)to;
     if (ab == 32 && bits(g) == 64 && isa_chance(&g->rng, 50))
         to |= isa_rand(&g->rng) << 32;                     /* to be ignored */
-    set_gpr(g, m->base, to);
+    else if (g->loop && walk(g, m->base))
+        return;
+    gen_set(g, m->base, to);
+    know(g, m->base, to);
 }
 
 static void aim_rip(struct gen *g, uint8_t *bytes, const struct x86_insn *insn, uint64_t to)
@@ -435,11 +494,11 @@ static bool allowed(struct gen *g, const struct x86_insn *insn)
 static void prepare_string(struct gen *g, const struct x86_insn *insn)
 {
     if (insn->gprs_read & 1u << X86_RSI)
-        set_gpr(g, X86_RSI, target(g, 8, X86_DS));
+        gen_set(g, X86_RSI, target(g, 8, X86_DS));
     if (insn->gprs_read & 1u << X86_RDI)
-        set_gpr(g, X86_RDI, target(g, 8, X86_DS));
+        gen_set(g, X86_RDI, target(g, 8, X86_DS));
     if (insn->rep || insn->repne)
-        set_gpr(g, X86_RCX, isa_below(&g->rng, isa_chance(&g->rng, 10) ? 700 : 20));
+        gen_set(g, X86_RCX, isa_below(&g->rng, isa_chance(&g->rng, 10) ? 700 : 20));
 }
 
 /* Near branches go to a later instruction of the case. */
@@ -450,21 +509,21 @@ static bool prepare_branch(struct gen *g, uint8_t *bytes, const struct x86_insn 
 
     if (insn->mnemonic == ZYDIS_MNEMONIC_RET) {
         b[0] = 0x68;
-        add_fixup(g, (struct fixup){g->c->code_bytes + 1, bits(g) == 16 ? 2 : 4, true, 0,
+        gen_add_fixup(g, (struct gen_fixup){g->c->code_bytes + 1, bits(g) == 16 ? 2 : 4, true, 0,
                                     g->c->insns + 2});
-        append(g, b, bits(g) == 16 ? 3 : 5, true);
+        gen_append(g, b, bits(g) == 16 ? 3 : 5, true);
         return true;
     }
     if (o->kind == X86_OPND_IMM) {
-        add_fixup(g, (struct fixup){g->c->code_bytes + insn->imm_at, insn->imm_bytes, false,
+        gen_add_fixup(g, (struct gen_fixup){g->c->code_bytes + insn->imm_at, insn->imm_bytes, false,
                                     g->c->code_bytes + insn->length, g->c->insns + 1});
         return true;
     }
     if (o->kind == X86_OPND_GPR) {
         unsigned at = g->c->code_bytes + (bits(g) == 32 ? 1 : 2);
 
-        set_gpr(g, o->reg, 0);
-        add_fixup(g, (struct fixup){at, 4, true, 0, g->c->insns + 1});
+        gen_set(g, o->reg, 0);
+        gen_add_fixup(g, (struct gen_fixup){at, 4, true, 0, g->c->insns + 1});
         return true;
     }
     return isa_chance(&g->rng, 20);                        /* memory: wherever that leads */
@@ -480,7 +539,7 @@ static void prepare_popf(struct gen *g)
     put_le32(b + 1, flags | X86_FLAG_1 | X86_FLAG_IF);
     if (bits(g) == 16)
         put_le16(b + 1, (uint16_t)flags);
-    append(g, b, bits(g) == 16 ? 3 : 5, true);
+    gen_append(g, b, bits(g) == 16 ? 3 : 5, true);
 }
 
 static bool prepare(struct gen *g, uint8_t *bytes, const struct x86_insn *insn)
@@ -493,14 +552,14 @@ static bool prepare(struct gen *g, uint8_t *bytes, const struct x86_insn *insn)
         return true;
     case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV:
         if (isa_chance(&g->rng, 60))
-            set_gpr(g, X86_RDX, isa_below(&g->rng, 4));
+            gen_set(g, X86_RDX, isa_below(&g->rng, 4));
         if (isa_chance(&g->rng, 40))
-            set_gpr(g, X86_RAX, isa_below(&g->rng, 1000));
+            gen_set(g, X86_RAX, isa_below(&g->rng, 1000));
         return true;
     case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR:
     case ZYDIS_MNEMONIC_BTC:
         if (insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind == X86_OPND_GPR)
-            set_gpr(g, insn->op[1].reg, isa_below(&g->rng, 4000) - 2000ull);
+            gen_set(g, insn->op[1].reg, isa_below(&g->rng, 4000) - 2000ull);
         return true;
     default:
         break;
@@ -536,11 +595,11 @@ static bool undecodable(struct gen *g, uint8_t b[X86_INSN_MAX_BYTES])
     memset(b + 8, 0xcc, X86_INSN_MAX_BYTES - 8);
     if (x86_decode(b, X86_INSN_MAX_BYTES, bits(g), &(struct x86_insn){0}) == 0)
         return false;
-    append(g, b, X86_INSN_MAX_BYTES, false);
+    gen_append(g, b, X86_INSN_MAX_BYTES, false);
     return true;
 }
 
-static bool one(struct gen *g)
+bool gen_one(struct gen *g)
 {
     uint8_t b[X86_INSN_MAX_BYTES];
     struct x86_insn insn;
@@ -548,13 +607,18 @@ static bool one(struct gen *g)
     uint64_t to = 0;
 
     shape(g, b);
+    if (g->loop)
+        favour_known(g, b);
     if (x86_decode(b, sizeof b, bits(g), &insn) < 0)
         return g->o->garbage && isa_chance(&g->rng, 1) && undecodable(g, b);
     if (!allowed(g, &insn))
         return false;
-    if (insn.flags_read & (g->undefined | g->branched))
+    if (g->loop ? insn.gprs_written & g->pinned : insn.flags_read & (g->undefined | g->branched)) {
+        if (g->loop)
+            return false;
         define_flags(g);
-    if (has_mem(&insn) && insn.class != X86_CLASS_STRING) {
+    }
+    if (has_mem(&insn) && insn.class != X86_CLASS_STRING && !reuse(g, b, &insn)) {
         to = target(g, insn.mem.size, insn.mem.seg);
         /* Where operands in parts wrap around a segment's end, the processor
          * leaves half-done work behind, or wraps masked elements one by one. */
@@ -570,7 +634,8 @@ static bool one(struct gen *g)
         return false;
     }
     aim_rip(g, b, &insn, to);
-    append(g, b, insn.length, false);
+    gen_append(g, b, insn.length, false);
+    forget_written(g, &insn);
     g->undefined = undefined_after(&insn, g->undefined);
     if (insn.class == X86_CLASS_BRANCH)
         g->branched |= g->undefined;
@@ -579,12 +644,13 @@ static bool one(struct gen *g)
 
 /* ---- whole cases ------------------------------------------------------- */
 
-static void apply_fixups(struct gen *g)
+void gen_apply_fixups(struct gen *g, unsigned from)
 {
     struct isa_case *c = g->c;
 
-    for (unsigned i = 0; i < g->fixups; i++) {
-        const struct fixup *f = &g->fixup[i];
+    c->insn[c->insns].at = (uint16_t)c->code_bytes;        /* of what comes next */
+    for (unsigned i = from; i < g->fixups; i++) {
+        const struct gen_fixup *f = &g->fixup[i];
         unsigned first = f->first < c->insns ? f->first : c->insns;
         unsigned to = first + isa_below(&g->rng, min_u64(4, c->insns - first + 1));
         long value;
@@ -639,9 +705,9 @@ static void spread_undefined(struct gen *g)
     }
 }
 
-static uint64_t place(struct gen *g)
+uint64_t gen_place(struct gen *g, unsigned bytes)
 {
-    unsigned room = ISA_CODE_PAGES * 4096 - ISA_CODE_MAX - 16;
+    unsigned room = ISA_CODE_PAGES * 4096 - bytes - 16;
 
     if (isa_chance(&g->rng, 30))                           /* over the page boundary */
         return ISA_CODE_BASE + 4096 - isa_below(&g->rng, 120) - linear_base(g);
@@ -656,20 +722,21 @@ void isa_generate(const struct isa_gen_options *o, uint64_t index, struct isa_ca
     isa_rand(&g.rng);
     memset(c, 0, offsetof(struct isa_case, code));
     c->code_bytes = c->insns = c->pokes = 0;
+    c->endless = c->warm = false;
     c->mode = o->mode;
     snprintf(c->name, sizeof c->name, "seed %llu index %llu mode %u",
              (unsigned long long)o->seed, (unsigned long long)index, isa_mode_bits(o->mode));
     isa_fill_registers(isa_rand(&g.rng), o->mode, &c->in);
-    c->in.rip = place(&g);
+    c->in.rip = gen_place(&g, STRAIGHT_BYTES);
     c->data_seed = isa_rand(&g.rng);
     for (unsigned n = 0, tries = 0; n < length && tries < 200000; tries++) {
-        if (c->insns + 8 > ISA_INSNS_MAX || c->code_bytes + 100 > ISA_CODE_MAX)
+        if (c->insns + 8 > STRAIGHT_INSNS || c->code_bytes + 100 > STRAIGHT_BYTES)
             break;
-        n += one(&g);
+        n += gen_one(&g);
     }
-    append(&g, (const uint8_t[]){0xcc}, 1, false);
+    gen_append(&g, (const uint8_t[]){0xcc}, 1, false);
     c->insns--;
-    apply_fixups(&g);
+    gen_apply_fixups(&g, 0);
     isa_case_scan(c);
     spread_undefined(&g);
 }

@@ -10,9 +10,11 @@
 #include "isa.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include "base/byteorder.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -41,6 +43,7 @@ const struct isa_region isa_region[ISA_REGIONS] = {
     [ISA_CONST] = {"const", ISA_CONST_BASE, 6, 1, false, false},
     [ISA_STACK] = {"stack", ISA_STACK_BASE, 7, ISA_STACK_PAGES, true, false},
     [ISA_HIGH] = {"high", ISA_HIGH_BASE, 9, 2, true, false},
+    [ISA_LOOP] = {"loop", ISA_LOOP_BASE, 11, 1, true, false},
 };
 
 unsigned isa_mode_bits(enum isa_mode mode)
@@ -61,22 +64,29 @@ long isa_image_offset(uint64_t address)
 
 /* ---- tables ------------------------------------------------------------ */
 
+void isa_guest_protect(uint8_t *ram, enum isa_region_id region, unsigned page,
+                       enum isa_page what)
+{
+    const struct isa_region *g = &isa_region[region];
+    unsigned table = g->base >= ISA_HIGH_BASE    ? PT_HIGH
+                     : g->base >= ISA_STACK_BASE ? PT_STACK
+                     : g->base >= ISA_DATA_BASE  ? PT_DATA
+                                                 : PT_CODE;
+    unsigned shown = what == ISA_PAGE_ALIAS ? isa_region[ISA_DATA].page : g->page + page;
+    uint64_t entry = (ISA_GUEST_IMAGE + shown * PAGE_SIZE) | US | AD | (g->executable ? 0 : NX);
+
+    if (what != ISA_PAGE_ABSENT)
+        entry |= P;
+    if (g->writable && what != ISA_PAGE_READ_ONLY)
+        entry |= RW;
+    put_le64(ram + table + ((g->base >> PAGE_SHIFT & 511) + page) * 8, entry);
+}
+
 static void map_regions(uint8_t *ram)
 {
     for (unsigned i = 0; i < ISA_REGIONS; i++) {
-        const struct isa_region *g = &isa_region[i];
-        unsigned table = g->base >= ISA_HIGH_BASE    ? PT_HIGH
-                         : g->base >= ISA_STACK_BASE ? PT_STACK
-                         : g->base >= ISA_DATA_BASE  ? PT_DATA
-                                                     : PT_CODE;
-
-        for (unsigned p = 0; p < g->pages; p++) {
-            uint64_t index = (g->base >> PAGE_SHIFT & 511) + p;
-
-            put_le64(ram + table + index * 8,
-                     (ISA_GUEST_IMAGE + (g->page + p) * PAGE_SIZE) | P | US | AD |
-                         (g->writable ? RW : 0) | (g->executable ? 0 : NX));
-        }
+        for (unsigned p = 0; p < isa_region[i].pages; p++)
+            isa_guest_protect(ram, i, p, ISA_PAGE_NORMAL);
     }
 }
 
@@ -229,10 +239,26 @@ struct guest {
     struct engine_vcpu *vcpu;
     struct x86_state state;
     uint8_t *ram;
-    uint64_t budget;             /* an engine that gets lost ends here, if it can count */
+    uint64_t runs, runs_seen;    /* for the watchdog, which ends an engine that gets lost */
+    bool running;
 };
 
-enum { BUDGET = 1000000 };
+enum { WATCHDOG_S = 20 };
+
+/* The handler has no other way to find its guest. */
+static struct guest *the_guest;
+
+/* By processor time of this process: a loaded machine is no reason. */
+static void watchdog(int signo)
+{
+    struct guest *g = the_guest;
+
+    if (!g || !g->running)
+        return;
+    if (g->runs == g->runs_seen)
+        engine_vcpu_request(g->vcpu, REQUEST_EXIT);
+    g->runs_seen = g->runs;
+}
 
 static void guest_run(struct isa_runner *r, const struct isa_case *c, struct isa_result *out)
 {
@@ -241,12 +267,16 @@ static void guest_run(struct isa_runner *r, const struct isa_case *c, struct isa
 
     memset(out, 0, sizeof *out);
     isa_guest_state(c, &g->model, &g->state);
-    memory_written(g->memory, gpa(ISA_GUEST_IMAGE), ISA_CODE_PAGES * PAGE_SIZE);
+    if (!c->warm)
+        memory_written(g->memory, gpa(ISA_GUEST_IMAGE), ISA_CODE_PAGES * PAGE_SIZE);
     if (g->vcpu->ops->set_state(g->vcpu, &g->state) < 0) {
         strcpy(out->failed, "the engine refuses the state");
         return;
     }
-    why = g->vcpu->ops->run(g->vcpu, g->budget);
+    g->runs++;
+    g->running = true;
+    why = g->vcpu->ops->run(g->vcpu, 0);
+    g->running = false;
     g->vcpu->ops->get_state(g->vcpu, &g->state);
     if (why != ENGINE_HALTED)
         snprintf(out->failed, sizeof out->failed, "the engine came back for reason %d, RIP %#llx",
@@ -255,9 +285,18 @@ static void guest_run(struct isa_runner *r, const struct isa_case *c, struct isa
         isa_guest_result(&g->state, g->ram, out);
 }
 
+static void guest_protect(struct isa_runner *r, enum isa_region_id region, unsigned page,
+                          enum isa_page what)
+{
+    isa_guest_protect(((struct guest *)r)->ram, region, page, what);
+}
+
 static void guest_close(struct isa_runner *r)
 {
     struct guest *g = (struct guest *)r;
+
+    setitimer(ITIMER_VIRTUAL, &(struct itimerval){0}, NULL);
+    the_guest = NULL;
 
     if (g->vcpu)
         g->vcpu->ops->vcpu_destroy(g->vcpu);
@@ -301,7 +340,6 @@ static int guest_start(struct guest *g, const struct engine_ops *ops, const char
     ops->probe(&probe);
     if (probe.status == ENGINE_ABSENT || probe.status == ENGINE_FORBIDDEN)
         return error_set(err, ENODEV, "%s: %s", ops->name, probe.reason);
-    g->budget = probe.caps & ENGINE_CAP_INSN_BUDGET ? BUDGET : 0;
     ops->features(&features);
     x86_features_lack(&features, &g->host_lacks);
     r = x86_cpu_model_init(&g->model, NULL, &features, 1, err);
@@ -335,10 +373,15 @@ struct isa_runner *isa_engine_open(const char *name, const char *lacking, struct
         free(g);
         return NULL;
     }
-    g->runner = (struct isa_runner){.name = ops->name, .run = guest_run, .close = guest_close};
+    g->runner = (struct isa_runner){.name = ops->name, .run = guest_run,
+                                     .protect = guest_protect, .close = guest_close};
     if (guest_start(g, ops, lacking, err) < 0) {
         guest_close(&g->runner);
         return NULL;
     }
+    the_guest = g;
+    sigaction(SIGVTALRM, &(struct sigaction){.sa_handler = watchdog,
+                                             .sa_flags = SA_ONSTACK | SA_RESTART}, NULL);
+    setitimer(ITIMER_VIRTUAL, &(struct itimerval){{WATCHDOG_S, 0}, {WATCHDOG_S, 0}}, NULL);
     return &g->runner;
 }

@@ -28,6 +28,7 @@
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include "base/bug.h"
 #include "base/error.h"
 #include "x86/xsave.h"
 
@@ -36,7 +37,7 @@
 #define UC_STRICT_RESTORE_SS 4
 #endif
 
-enum { STACK_BYTES = 128 << 10, XSTATE_BYTES = 8192, WATCHDOG_S = 20 };
+enum { STACK_BYTES = 128 << 10, XSTATE_BYTES = 8192, TICK_US = 100000, WATCHDOG_TICKS = 200, ENDLESS_TICKS = 5 };
 
 /* struct _fpx_sw_bytes at the end of the FXSAVE region. */
 struct sw_bytes {
@@ -59,7 +60,9 @@ struct host {
     uint8_t saved_fpu[XSTATE_BYTES];
     void *stack;
     struct sigaction old[8], old_alarm;
-    uint64_t runs, runs_seen;                      /* for the watchdog */
+    uint64_t runs, runs_seen;                      /* for the watchdog, */
+    unsigned ticks;                                /* and how often it saw this one */
+    int image_fd;
 };
 
 static const int signals[] = {SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
@@ -134,12 +137,32 @@ static void store_result(struct host *h, const ucontext_t *uc)
         strcpy(r->failed, "the kernel's XSAVE image is not one");
 }
 
+/* Out of the case, back into host_run(). */
+static void leave_case(struct host *h, ucontext_t *uc)
+{
+    uint8_t *fpu = (uint8_t *)uc->uc_mcontext.fpregs;
+
+    h->phase = IDLE;
+    store_result(h, uc);
+    memcpy(fpu, h->saved_fpu, xstate_bytes(fpu));
+    memcpy(uc->uc_mcontext.gregs, h->saved.gregs, sizeof h->saved.gregs);
+    uc->uc_flags = h->saved_flags;
+}
+
+/* A case may have set AC, which the kernel leaves on for handlers. */
+static inline void alignment_unchecked(void)
+{
+    __asm__ volatile("sub $128, %%rsp\n\tpushf\n\tandq %0, (%%rsp)\n\tpopf\n\tadd $128, %%rsp"
+                     : : "i"(~X86_FLAG_AC) : "cc", "memory");
+}
+
 static void handler(int signo, siginfo_t *info, void *context)
 {
     struct host *h = the_host;
     ucontext_t *uc = context;
     uint8_t *fpu = (uint8_t *)uc->uc_mcontext.fpregs;
 
+    alignment_unchecked();
     if (!h || h->phase == IDLE) {
         signal(signo, SIG_DFL);                    /* a fault of the test itself */
     } else if (h->phase == ENTERING) {
@@ -149,26 +172,32 @@ static void handler(int signo, siginfo_t *info, void *context)
         memcpy(h->saved_fpu, fpu, xstate_bytes(fpu));
         load_case(h, uc);
     } else {
-        h->phase = IDLE;
-        store_result(h, uc);
-        memcpy(fpu, h->saved_fpu, xstate_bytes(fpu));
-        memcpy(uc->uc_mcontext.gregs, h->saved.gregs, sizeof h->saved.gregs);
-        uc->uc_flags = h->saved_flags;
+        leave_case(h, uc);
     }
 }
 
 /* Nothing else ends a case that loops for ever on the processor. */
-static void watchdog(int signo)
+static void watchdog(int signo, siginfo_t *info, void *context)
 {
     struct host *h = the_host;
     static const char text[] = "the processor does not come back from this case: ";
 
+    alignment_unchecked();
     if (!h || h->phase != RUNNING)
         return;
     if (h->runs != h->runs_seen) {
         h->runs_seen = h->runs;
+        h->ticks = 0;
         return;
     }
+    h->ticks++;
+    if (h->current->endless && h->ticks >= ENDLESS_TICKS) {
+        strcpy(h->result->failed, "does not come back");
+        leave_case(h, context);
+        return;
+    }
+    if (h->ticks < WATCHDOG_TICKS)
+        return;
     if (write(1, text, sizeof text - 1) < 0 ||
         write(1, h->current->name, strlen(h->current->name)) < 0 || write(1, "\n", 1) < 0)
         _exit(2);
@@ -240,8 +269,22 @@ static int map_image(struct host *h, struct error **err)
             r = error_set(err, errno, "cannot map %s at %#llx: %s", g->name,
                           (unsigned long long)g->base, strerror(errno));
     }
-    close(fd);
+    h->image_fd = fd;
     return r;
+}
+
+static void host_protect(struct isa_runner *r, enum isa_region_id region, unsigned page,
+                         enum isa_page what)
+{
+    const struct isa_region *g = &isa_region[region];
+    unsigned shown = what == ISA_PAGE_ALIAS ? isa_region[ISA_DATA].page : g->page + page;
+    int prot = what == ISA_PAGE_ABSENT ? PROT_NONE : PROT_READ;
+    void *at = (void *)(uintptr_t)(g->base + page * PAGE_SIZE);
+
+    if (g->writable && (what == ISA_PAGE_NORMAL || what == ISA_PAGE_ALIAS))
+        prot |= PROT_WRITE;
+    BUG_ON(mmap(at, PAGE_SIZE, prot, MAP_SHARED | MAP_POPULATE | MAP_FIXED,
+                ((struct host *)r)->image_fd, (off_t)shown * PAGE_SIZE) != at);
 }
 
 static void host_close(struct isa_runner *r)
@@ -257,6 +300,7 @@ static void host_close(struct isa_runner *r)
         munmap((void *)(uintptr_t)isa_region[i].base, isa_region[i].pages * PAGE_SIZE);
     munmap(h->runner.image, ISA_IMAGE_BYTES);
     munmap(h->stack, STACK_BYTES);
+    close(h->image_fd);
     free(h);
 }
 
@@ -278,7 +322,8 @@ struct isa_runner *isa_host_open(struct error **err)
         error_set(err, ENOMEM, "out of memory");
         return NULL;
     }
-    h->runner = (struct isa_runner){.name = "processor", .run = host_run, .close = host_close};
+    h->runner = (struct isa_runner){.name = "processor", .run = host_run,
+                                     .protect = host_protect, .close = host_close};
     h->components = xcr0() & (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX | X86_XCR0_AVX512);
     if (map_image(h, err) < 0) {
         free(h);
@@ -292,9 +337,11 @@ struct isa_runner *isa_host_open(struct error **err)
         sigdelset(&sa.sa_mask, signals[i]);
         sigaction(signals[i], &sa, &h->old[i]);
     }
-    sa = (struct sigaction){.sa_handler = watchdog, .sa_flags = SA_ONSTACK | SA_RESTART};
+    sa = (struct sigaction){.sa_sigaction = watchdog,
+                            .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    sigfillset(&sa.sa_mask);
     sigaction(SIGALRM, &sa, &h->old_alarm);
-    setitimer(ITIMER_REAL, &(struct itimerval){{WATCHDOG_S, 0}, {WATCHDOG_S, 0}}, NULL);
+    setitimer(ITIMER_REAL, &(struct itimerval){{0, TICK_US}, {0, TICK_US}}, NULL);
     h->ldt = set_ldt();
     the_host = h;
     return &h->runner;

@@ -14,6 +14,8 @@
  *   guest.c     a guest made for this, and the engines
  *   plain.c     a runner over the shared instruction functions of src/x86
  *   gen.c       random cases from a seed
+ *   sequence.c  random sequences in loops: jumps, calls, returns
+ *   hot.c       running those, again and again, while pages change
  *   values.c    corner-case values in registers and memory
  *   text.c      hand-written cases from cases/ (syntax there)
  *   compare.c   what has to be equal, and how a difference is shown
@@ -33,7 +35,8 @@ struct error;
 /* One image, in pages; regions show parts of it at fixed linear addresses.
  * Between regions nothing is mapped. All but HIGH lie below 2 GiB, so that
  * 32-bit code and 32-bit displacements reach them. */
-enum isa_region_id { ISA_CODE, ISA_DATA, ISA_EDGE, ISA_CONST, ISA_STACK, ISA_HIGH, ISA_REGIONS };
+enum isa_region_id { ISA_CODE, ISA_DATA, ISA_EDGE, ISA_CONST, ISA_STACK, ISA_HIGH, ISA_LOOP,
+                     ISA_REGIONS };
 
 struct isa_region {
     const char *name;
@@ -49,12 +52,25 @@ enum {
     ISA_EDGE_BASE = 0x2000f000,                     /* writable, and right behind it */
     ISA_CONST_BASE = 0x20010000,                    /* read-only, then nothing */
     ISA_STACK_BASE = 0x30000000, ISA_STACK_PAGES = 2,
-    ISA_PAGES = 11, ISA_IMAGE_BYTES = ISA_PAGES * 4096,
+    ISA_LOOP_BASE = 0x30008000,                     /* of sequences; out of their own reach */
+    ISA_PAGES = 12, ISA_IMAGE_BYTES = ISA_PAGES * 4096,
 };
 #define ISA_HIGH_BASE 0x200000000000ull             /* 2 pages, 64-bit code only */
 
 /* Two tables of small numbers, 16 dwords and 8 qwords, in every image. */
 enum { ISA_INDICES = ISA_CONST_BASE + 0x800 };
+
+/* What keeps a sequence going (sequence.c), as offsets in ISA_LOOP. */
+enum {
+    ISA_SLOT_TURNS = 0,          /* dword: turns of the loop still to come */
+    ISA_SLOT_DIVERSIONS = 8,     /* dword: returns to elsewhere still to come in this turn */
+    ISA_SLOT_COUNTER = 0x10,     /* dwords, of inner loops */
+    ISA_SLOT_WALKER = 0x40,      /* qwords: addresses that move with every turn */
+    ISA_SLOT_TARGET = 0x80,      /* qwords: where indirect jumps and calls go */
+    ISA_SLOT_RANDOM = 0xc0,      /* qword: changes with every turn */
+    ISA_SLOT_SUM = 0x100,        /* qwords: of what the turns left in registers and flags */
+    ISA_COUNTERS = 8, ISA_WALKERS = 4, ISA_TARGETS = 4, ISA_SUMS = 4,
+};
 
 /* ---- cases and results ------------------------------------------------- */
 
@@ -74,7 +90,7 @@ struct isa_registers {
     struct x86_fpu fpu;
 };
 
-enum { ISA_INSNS_MAX = 96, ISA_CODE_MAX = 1024 };
+enum { ISA_INSNS_MAX = 320, ISA_CODE_MAX = 3072 };
 
 struct isa_insn {
     uint16_t at, length;         /* in code[] */
@@ -93,7 +109,14 @@ struct isa_case {
     uint64_t data_seed;          /* contents of all pages but code */
     struct { uint64_t address; uint8_t bytes[64]; unsigned len; } poke[8];
     unsigned pokes;
+    bool endless;                /* may loop for ever, on the processor too: that is
+                                    then what `failed` says */
+    bool warm;                   /* the code is what the runner ran last */
 };
+
+/* What a page of a region, other than code and loop, looks like. */
+enum isa_page { ISA_PAGE_NORMAL, ISA_PAGE_ABSENT, ISA_PAGE_READ_ONLY,
+                ISA_PAGE_ALIAS /* shows the first page of data */ };
 
 struct isa_result {
     struct isa_registers out;
@@ -109,6 +132,9 @@ struct isa_runner {
     uint8_t *image;              /* ISA_IMAGE_BYTES; the caller fills it before run */
     uint64_t features;           /* x86_insn.isa bits it executes; 0: the processor's */
     void (*run)(struct isa_runner *r, const struct isa_case *c, struct isa_result *out);
+    /* Holds until it is changed again; between runs. */
+    void (*protect)(struct isa_runner *r, enum isa_region_id region, unsigned page,
+                    enum isa_page what);
     void (*close)(struct isa_runner *r);
 };
 
@@ -122,6 +148,8 @@ bool isa_host_has_mode(const struct isa_runner *r, enum isa_mode mode);
 
 /* Fills the image for a case: data from data_seed, pokes, code. */
 void isa_case_image(const struct isa_case *c, uint8_t *image);
+/* The pokes alone. */
+void isa_case_pokes(const struct isa_case *c, uint8_t *image);
 /* Offset in the image of a linear address, or -1. */
 long isa_image_offset(uint64_t address);
 
@@ -138,6 +166,8 @@ enum { ISA_GUEST_BYTES = 4 << 20, ISA_GUEST_IMAGE = 0x100000 };
 void isa_guest_build(uint8_t *ram);
 void isa_guest_state(const struct isa_case *c, const struct x86_cpu_model *model,
                      struct x86_state *s);
+void isa_guest_protect(uint8_t *ram, enum isa_region_id region, unsigned page,
+                       enum isa_page what);
 /* From the state in which a handler was reached. */
 void isa_guest_result(const struct x86_state *s, const uint8_t *ram, struct isa_result *out);
 
@@ -152,7 +182,17 @@ struct isa_gen_options {
     bool garbage;                /* also what is no instruction */
 };
 void isa_generate(const struct isa_gen_options *o, uint64_t index, struct isa_case *c);
+/* A sequence in a loop: sequence.c. */
+void isa_sequence(const struct isa_gen_options *o, uint64_t index, struct isa_case *c);
+/* Takes out what faults early. False: the processor does not come back from it. */
+bool isa_sequence_settle(struct isa_case *c, struct isa_runner *host);
+/* Turns still to come, in an image. */
+uint32_t isa_sequence_turns(const uint8_t *image);
+/* Makes an instruction a NOP. */
+void isa_sequence_remove(struct isa_case *c, unsigned insn);
 void isa_fill_registers(uint64_t seed, enum isa_mode mode, struct isa_registers *r);
+/* Registers that a processor without these features does not have become zero. */
+void isa_limit_registers(uint64_t features, struct isa_registers *r);
 /* Decodes code[] into insn[], with undefined flags. -ENOEXEC when it cannot. */
 int isa_case_scan(struct isa_case *c);
 
@@ -191,6 +231,21 @@ void isa_print_case(const struct isa_case *c);
 void isa_print_difference(const struct isa_case *c, const struct isa_compare_options *o,
                           const struct isa_runner *ra, const struct isa_result *a,
                           const struct isa_runner *rb, const struct isa_result *b);
+
+/* ---- sequences, repeatedly (hot.c) -------------------------------------- */
+
+struct isa_hot_result {
+    uint64_t turns;              /* of the sequence, on the processor */
+    uint64_t ended[32];          /* phases, by vector */
+    bool endless;                /* the processor does not come back */
+    bool resumed;                /* the last phase went on after a page fault */
+    unsigned phase;              /* the one that differs */
+    char event[64];              /* what happened to pages in it */
+    struct isa_result a, b;
+    struct isa_case c;           /* as it was entered for that phase */
+};
+bool isa_hot_run(const struct isa_case *given, struct isa_runner *host, struct isa_runner *guest,
+                 const struct isa_compare_options *o, struct isa_hot_result *out);
 
 /* ---- hand-written cases ------------------------------------------------ */
 

@@ -4,6 +4,7 @@
  *
  *     isa --engine interp --mode 64 --seed 1 --instructions 1000000
  *     isa --engine interp cases/flags.txt
+ *     isa --engine dbt --seed 1 --sequences 1000000
  *
  * A mismatch is run again (an interrupt may have cleared x87 pointers under the
  * bare processor), then made smaller, shown, and can be had again with
@@ -18,13 +19,13 @@
 #include <string.h>
 #include <time.h>
 #include "base/error.h"
-#include "x86/cpuid.h"
 
 enum { SKIP = 77, RETRIES = 3 };
 
 struct options {
     const char *engine, *only, *lacking;
     uint64_t seed, index, instructions;
+    uint64_t sequences;          /* executions of them, in all; 0: straight cases */
     bool one;                    /* --index given */
     int mode;                    /* -1: all */
     unsigned length, failures;   /* stop after so many */
@@ -36,27 +37,13 @@ struct test {
     struct options o;
     struct isa_runner *host, *guest;
     uint64_t features;
-    uint64_t cases, executed, unstable;
+    uint64_t cases, executed, unstable, endless;
+    uint64_t turns;              /* executions of sequences */
     uint64_t ended[32];          /* by vector */
     unsigned failed;
 };
 
 /* ---- one case ---------------------------------------------------------- */
-
-/* Registers that the guest's processor does not have stay zero. */
-static void limit_registers(const struct test *t, struct isa_registers *r)
-{
-    bool avx = t->features & X86_ISA(AVX), wide = t->features & X86_ISA(AVX512F);
-    unsigned bytes = wide ? 64 : avx ? 32 : 16;
-
-    for (unsigned i = 0; i < 32; i++) {
-        if (i >= 16 && !wide)
-            memset(r->fpu.vec[i], 0, 64);
-        memset(r->fpu.vec[i] + bytes, 0, 64 - bytes);
-    }
-    if (!wide)
-        memset(r->fpu.k, 0, sizeof r->fpu.k);
-}
 
 static bool run_both(struct test *t, const struct isa_case *c, struct isa_result *a,
                      struct isa_result *b)
@@ -119,7 +106,7 @@ static void run_case(struct test *t, const struct isa_case *given)
     struct isa_result a, b;
     struct isa_case c = *given;
 
-    limit_registers(t, &c.in);
+    isa_limit_registers(t->features, &c.in);
     if (t->o.verbose)
         isa_print_case(&c);
     if (!agrees(t, &c, &a, &b))
@@ -149,11 +136,86 @@ static void run_mode(struct test *t, enum isa_mode mode)
     }
 }
 
+/* ---- sequences --------------------------------------------------------- */
+
+static bool hot_agrees(struct test *t, const struct isa_case *c, struct isa_hot_result *r)
+{
+    for (unsigned i = 0; i <= RETRIES; i++) {
+        if (isa_hot_run(c, t->host, t->guest, &t->o.compare, r)) {
+            t->unstable += i > 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void hot_report(struct test *t, const struct isa_case *c)
+{
+    struct isa_case small = *c;
+    struct isa_hot_result r;
+
+    t->failed++;
+    for (unsigned i = c->insns; i-- > 0;) {
+        struct isa_case smaller = small;
+
+        isa_sequence_remove(&smaller, i);
+        if (!hot_agrees(t, &smaller, &r) && !r.b.failed[0] == !r.a.failed[0])
+            small = smaller;
+    }
+    hot_agrees(t, &small, &r);
+    printf("MISMATCH in phase %u%s, %s, turns left %u and %u: ", r.phase,
+           r.resumed ? " (going on after a fault)" : "", r.event,
+           isa_sequence_turns(t->host->image), isa_sequence_turns(t->guest->image));
+    isa_case_scan(&r.c);
+    isa_print_case(&r.c);
+    isa_print_difference(&r.c, &t->o.compare, t->host, &r.a, t->guest, &r.b);
+    fflush(stdout);
+}
+
+static void run_sequence(struct test *t, const struct isa_gen_options *g, uint64_t index)
+{
+    struct isa_hot_result r;
+    struct isa_case c;
+
+    isa_sequence(g, index, &c);
+    isa_limit_registers(t->features, &c.in);
+    t->cases++;
+    if (index % 8 && !isa_sequence_settle(&c, t->host)) {
+        t->endless++;
+        return;
+    }
+    if (t->o.verbose)
+        isa_print_case(&c);
+    if (!hot_agrees(t, &c, &r))
+        hot_report(t, &c);
+    t->endless += r.endless;
+    t->turns += r.turns;
+    for (unsigned v = 0; v < 32; v++)
+        t->ended[v] += r.ended[v];
+}
+
+static void run_sequences(struct test *t, enum isa_mode mode)
+{
+    struct isa_gen_options g = {t->o.seed, mode, t->o.length, t->o.only, t->features, false};
+    uint64_t until = t->turns + t->o.sequences;
+
+    if (t->o.one)
+        run_sequence(t, &g, t->o.index);
+    for (uint64_t i = 0; !t->o.one && t->turns < until && t->failed < t->o.failures; i++)
+        run_sequence(t, &g, i);
+}
+
 static void summary(const struct test *t)
 {
-    printf("%s: %llu instructions in %llu cases, %u mismatches, %llu unstable; ended with",
-           t->guest->name, (unsigned long long)t->executed, (unsigned long long)t->cases,
-           t->failed, (unsigned long long)t->unstable);
+    if (t->turns)
+        printf("%s: %llu executions of %llu sequences, %llu endless", t->guest->name,
+               (unsigned long long)t->turns, (unsigned long long)t->cases,
+               (unsigned long long)t->endless);
+    else
+        printf("%s: %llu instructions in %llu cases", t->guest->name,
+               (unsigned long long)t->executed, (unsigned long long)t->cases);
+    printf(", %u mismatches, %llu unstable; ended with", t->failed,
+           (unsigned long long)t->unstable);
     for (unsigned v = 0; v < 32; v++) {
         if (t->ended[v])
             printf(" #%u: %llu", v, (unsigned long long)t->ended[v]);
@@ -166,8 +228,8 @@ static void summary(const struct test *t)
 static void usage(void)
 {
     puts("isa [--engine plain|interp|dbt|kvm] [--mode 64|32|16|all] [--seed S|fresh] [--index I]\n"
-         "    [--instructions N] [--length N] [--only MNEMONIC] [--undefined] [--garbage]\n"
-         "    [--failures N] [--verbose] [--host-features LIST] [FILE of cases...]");
+         "    [--instructions N | --sequences N] [--length N] [--only MNEMONIC] [--undefined]\n"
+         "    [--garbage] [--failures N] [--verbose] [--host-features LIST] [FILE of cases...]");
 }
 
 static bool parse_number(const char *text, uint64_t *out)
@@ -206,6 +268,7 @@ static bool parse_option(struct options *o, int c, const char *arg)
         }
         return parse_number(arg, &o->seed);
     case 'i': o->one = true; return parse_number(arg, &o->index);
+    case 'q': return parse_number(arg, &o->sequences);
     case 'n': return parse_number(arg, &o->instructions);
     case 'l': return parse_number(arg, &n) && (o->length = (unsigned)n) > 0;
     case 'f': return parse_number(arg, &n) && (o->failures = (unsigned)n) > 0;
@@ -219,7 +282,8 @@ static bool parse(struct options *o, int argc, char **argv)
         {"engine", 1, NULL, 'e'}, {"mode", 1, NULL, 'm'}, {"seed", 1, NULL, 's'},
         {"index", 1, NULL, 'i'}, {"instructions", 1, NULL, 'n'}, {"length", 1, NULL, 'l'},
         {"only", 1, NULL, 'o'}, {"undefined", 0, NULL, 'u'}, {"failures", 1, NULL, 'f'},
-        {"garbage", 0, NULL, 'g'}, {"host-features", 1, NULL, 'h'}, {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
+        {"sequences", 1, NULL, 'q'}, {"garbage", 0, NULL, 'g'}, {"host-features", 1, NULL, 'h'},
+        {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -260,6 +324,8 @@ static int run(struct test *t, int files, char **file, struct error **err)
             continue;
         if (!isa_host_has_mode(t->host, m))
             printf("no %u-bit code: modify_ldt is not to be had here\n", isa_mode_bits(m));
+        else if (t->o.sequences)
+            run_sequences(t, m);
         else
             run_mode(t, m);
     }

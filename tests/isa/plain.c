@@ -113,6 +113,12 @@ static void plain_run(struct isa_runner *r, const struct isa_case *c, struct isa
     strcpy(out->failed, "did not end");
 }
 
+static void plain_protect(struct isa_runner *r, enum isa_region_id region, unsigned page,
+                          enum isa_page what)
+{
+    isa_guest_protect(((struct plain *)r)->ram, region, page, what);
+}
+
 static void plain_close(struct isa_runner *r)
 {
     struct plain *p = (struct plain *)r;
@@ -131,7 +137,8 @@ struct isa_runner *isa_plain_open(struct error **err)
 
     if (!p)
         return NULL;
-    p->runner = (struct isa_runner){.name = "plain", .run = plain_run, .close = plain_close};
+    p->runner = (struct isa_runner){.name = "plain", .run = plain_run,
+                                     .protect = plain_protect, .close = plain_close};
     p->ram = aligned_alloc(PAGE_SIZE, ISA_GUEST_BYTES);
     p->cpu = aligned_alloc(64, align_up(sizeof *p->cpu, 64));
     x86_features_software(&features);

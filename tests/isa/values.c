@@ -9,6 +9,7 @@
 #include <string.h>
 #include "base/byteorder.h"
 #include "base/bug.h"
+#include "x86/cpuid.h"
 #include "x86/xsave.h"
 
 static uint64_t limit_value(struct isa_rng *g)
@@ -173,6 +174,21 @@ void isa_fill_registers(uint64_t seed, enum isa_mode mode, struct isa_registers 
     fill_fpu(&g, &r->fpu);
 }
 
+/* Registers that the guest's processor does not have stay zero. */
+void isa_limit_registers(uint64_t features, struct isa_registers *r)
+{
+    bool avx = features & X86_ISA(AVX), wide = features & X86_ISA(AVX512F);
+    unsigned bytes = wide ? 64 : avx ? 32 : 16;
+
+    for (unsigned i = 0; i < 32; i++) {
+        if (i >= 16 && !wide)
+            memset(r->fpu.vec[i], 0, 64);
+        memset(r->fpu.vec[i] + bytes, 0, 64 - bytes);
+    }
+    if (!wide)
+        memset(r->fpu.k, 0, sizeof r->fpu.k);
+}
+
 /* ---- memory ------------------------------------------------------------ */
 
 /* Data is one of a few images: making one costs more than running a case. */
@@ -199,6 +215,12 @@ static const uint8_t *data_image(uint64_t seed)
     return made[n];
 }
 
+void isa_case_pokes(const struct isa_case *c, uint8_t *image)
+{
+    for (unsigned i = 0; i < c->pokes; i++)
+        memcpy(image + isa_image_offset(c->poke[i].address), c->poke[i].bytes, c->poke[i].len);
+}
+
 void isa_case_image(const struct isa_case *c, uint8_t *image)
 {
     const unsigned code_bytes = ISA_CODE_PAGES * PAGE_SIZE;
@@ -206,8 +228,7 @@ void isa_case_image(const struct isa_case *c, uint8_t *image)
 
     memcpy(image + code_bytes, data_image(c->data_seed) + code_bytes,
            ISA_IMAGE_BYTES - code_bytes);
-    for (unsigned i = 0; i < c->pokes; i++)
-        memcpy(image + isa_image_offset(c->poke[i].address), c->poke[i].bytes, c->poke[i].len);
+    isa_case_pokes(c, image);
     memset(image, 0xcc, code_bytes);
     memcpy(image + isa_image_offset(linear), c->code, c->code_bytes);
 }
