@@ -172,9 +172,14 @@ struct dbt_part {
 /* A block: straight guest code within a page, entered at its first instruction. A
  * trace: the way that execution usually takes through several blocks, head first,
  * with side exits to the blocks. It is entered through its head alone, whose
- * beginning is overwritten with a jump to it. */
+ * beginning is overwritten with a jump to it.
+ *
+ * An instruction that crosses a page end is a block by itself. Such a block is good
+ * only while the second page is what it was, so it is never linked to, but looked up
+ * (dbt_near_page_end) whenever translations of addresses have changed. */
 struct dbt_block {
     uint64_t rip, phys;
+    uint64_t phys2;                         /* where a single instruction goes on, or 0 */
     uint32_t mode;                          /* DBT_MODE_* */
     uint32_t host_bytes;
     uint8_t *host;                          /* executable mapping: checked entry */
@@ -311,6 +316,10 @@ struct dbt_source {
     const uint8_t *code;                    /* up to the end of the page */
     size_t bytes;
     const uint8_t *entry;                   /* its block's checked entry */
+    /* A single instruction that goes on in the next page: where that is, and how
+     * many bytes are in this one. */
+    uint64_t phys2;
+    size_t bytes1;
 };
 
 /* What the translator asks about the way that a trace takes. */
@@ -321,6 +330,12 @@ struct dbt_guide {
     uint64_t (*usual)(void *opaque, uint64_t a, uint64_t b);
     void *opaque;
 };
+
+/* An instruction here may go on in the next page. */
+static inline bool dbt_near_page_end(uint64_t rip)
+{
+    return (rip & PAGE_OFFSET_MASK) > PAGE_SIZE - X86_INSN_MAX_BYTES;
+}
 
 struct dbt_translation {
     struct emit e;

@@ -13,7 +13,7 @@
 #include "engine/dbt/system.h"
 
 #include <Zydis/Mnemonic.h>
-
+#include <errno.h>
 #include "base/bug.h"
 #include "base/clock.h"
 #include "engine/dbt/frame.h"
@@ -107,22 +107,72 @@ static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
     return dbt_cache_commit(d->cache, &t->e, proto);
 }
 
+/* The page behind the one at s.rip, host address and guest-physical one; NULL: not
+ * RAM, or the end of the world. Raises what fetching from it raises. */
+static const uint8_t *next_page(struct dbt_vcpu *d, uint64_t *phys)
+{
+    struct x86_cpu *cpu = &d->interp.cpu;
+    gva_t page = gva((cpu->s.rip | PAGE_OFFSET_MASK) + 1);
+    const uint8_t *host = x86_tlb_hit(cpu, page, 1, X86_EXEC);
+
+    if (host) {
+        *phys = x86_tlb_at(cpu, page)->phys;
+        return host;
+    }
+    if (cpu->mode.code_bits == 64 ? !dbt_canonical(page.v) : page.v > UINT32_MAX)
+        return NULL;
+    dbt_fpu_park(d);
+    *phys = x86_fetch_page(cpu, page, &host).v & PAGE_MASK;
+    return host;
+}
+
+static bool goes_on(const struct dbt_vcpu *d, const struct dbt_source *s)
+{
+    struct x86_insn insn;
+
+    return dbt_near_page_end(s->rip) &&
+           x86_decode(s->code, s->bytes, d->interp.cpu.mode.code_bits, &insn) == -EAGAIN;
+}
+
+/* Its bytes, from both pages. */
+static bool join(struct dbt_vcpu *d, struct dbt_source *s, uint8_t bytes[2 * X86_INSN_MAX_BYTES])
+{
+    const uint8_t *host = next_page(d, &s->phys2);
+
+    /* Physical address 0 stands for none. */
+    if (!host || !s->phys2 || !interp_code_hold(&d->interp, s->phys2))
+        return false;
+    memcpy(bytes, s->code, s->bytes);
+    memcpy(bytes + s->bytes, host, X86_INSN_MAX_BYTES);
+    s->code = bytes;
+    s->bytes1 = s->bytes;
+    s->bytes += X86_INSN_MAX_BYTES;
+    return true;
+}
+
 static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint8_t *code)
 {
     uint64_t rip = d->interp.cpu.s.rip;
     struct dbt_block *b, proto = {.rip = rip, .phys = phys, .mode = mode_key(d)};
+    struct dbt_source source = {.rip = rip, .phys = phys, .code = code,
+                                .bytes = PAGE_SIZE - (phys & PAGE_OFFSET_MASK)};
+    uint8_t bytes[2 * X86_INSN_MAX_BYTES];
+    bool counted;
 
     /* From now on nobody stores to the page unseen. */
-    if (!interp_code_hold(&d->interp, phys & PAGE_MASK))
+    if (!interp_code_hold(&d->interp, phys & PAGE_MASK) ||
+        (goes_on(d, &source) && !join(d, &source, bytes)))
         return NULL;
     d->t->guide = NULL;
-    d->t->source = (struct dbt_source){.rip = rip, .phys = phys, .code = code,
-                                       .bytes = PAGE_SIZE - (phys & PAGE_OFFSET_MASK)};
-    proto.countdown = d->counting ? NULL : dbt_cache_countdown(d->cache);
+    d->t->source = source;
+    proto.phys2 = source.phys2;
+    counted = !d->counting && !source.phys2;
+    proto.countdown = counted ? dbt_cache_countdown(d->cache) : NULL;
     b = make(d, &proto);
     if (!b) {
         forget_all(d);
-        proto.countdown = d->counting ? NULL : dbt_cache_countdown(d->cache);
+        d->t->source = source;
+        proto.countdown = counted ? dbt_cache_countdown(d->cache) : NULL;
         b = make(d, &proto);
         BUG_ON(!b);
     }
@@ -202,6 +252,17 @@ static const uint8_t *fetch(struct dbt_vcpu *d, uint64_t *phys)
     return host ? host + (rip & PAGE_OFFSET_MASK) : NULL;
 }
 
+/* Is the second page of this instruction the one it was translated from? */
+static bool still_goes_on(struct dbt_vcpu *d, const struct dbt_block *b)
+{
+    uint64_t phys;
+
+    if (next_page(d, &phys) && phys == b->phys2)
+        return true;
+    dbt_cache_drop(d->cache, b->phys, 1);
+    return false;
+}
+
 /* The block at s.rip; NULL: interpret. Raises what fetching raises. */
 static struct dbt_block *find(struct dbt_vcpu *d)
 {
@@ -212,7 +273,7 @@ static struct dbt_block *find(struct dbt_vcpu *d)
     if (!code)
         return NULL;
     b = dbt_cache_find(d->cache, d->interp.cpu.s.rip, phys, mode_key(d));
-    if (b)
+    if (b && (!b->phys2 || still_goes_on(d, b)))
         return b;
     dbt_fpu_park(d);
     return translate(d, phys, code);

@@ -164,7 +164,7 @@ static void far_put(struct dbt_translation *t, const struct dbt_far *far)
     t->insns = far->insn;
     dbt_reach(t, 64);
     emit_patch32(&t->e, far->from);
-    if (!((far->target ^ far->rip) & PAGE_MASK) && far->target > far->rip)
+    if (dbt_may_link(far->rip, far->target) && far->target > far->rip)
         dbt_link_here(t, far->from, far->target);
     else
         dbt_emit_goto(t, far->target);
@@ -239,6 +239,9 @@ static bool emit_translated(struct dbt_translation *t, const struct x86_insn *in
         emit_fpu_check(t);
     if (insn->class != X86_CLASS_BRANCH)
         return dbt_emit_insn(t, insn);
+    /* An indirect jump to nowhere is taken back by decoding it again (run.c). */
+    if (t->source.phys2 && (dbt_branch_is_ret(insn) || insn->op[0].kind != X86_OPND_IMM))
+        return false;
     t->open = false;
     return dbt_emit_branch(t, insn, t->insn[t->insns].rip + insn->length);
 }
@@ -265,6 +268,8 @@ static void emit_one(struct dbt_translation *t, const struct x86_insn *insn)
 
 static bool decode_next(const struct dbt_translation *t, struct x86_insn *insn)
 {
+    if (t->source.phys2 && t->insns)
+        return false;
     return t->at < t->source.bytes &&
            x86_decode(t->source.code + t->at, t->source.bytes - t->at, t->code_bits, insn) == 0;
 }
@@ -343,6 +348,11 @@ static void begin(struct dbt_translation *t)
 static void end(struct dbt_translation *t)
 {
     t->part[t->parts - 1].bytes = (uint32_t)t->at;
+    if (t->source.phys2) {
+        t->part[0].bytes = (uint32_t)t->source.bytes1;
+        t->part[t->parts++] = (struct dbt_part){.phys = t->source.phys2,
+                                                .bytes = (uint32_t)(t->at - t->source.bytes1)};
+    }
     if (t->open) {
         t->insns--;             /* what follows is accounted to the last instruction */
         dbt_emit_goto(t, t->source.rip + t->at);

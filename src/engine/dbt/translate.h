@@ -35,6 +35,8 @@ void dbt_stubs_flush(struct dbt_translation *t);
 /* Jcc to code that goes on at `target`, to be put down at the end. */
 void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target);
 /* What the jump whose displacement is at `jump` leads to until it is linked. */
+/* May a jump at `rip` be linked to `target` for good? */
+bool dbt_may_link(uint64_t rip, uint64_t target);
 void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target);
 /* Goes on reading there. */
 void dbt_source_set(struct dbt_translation *t, const struct dbt_source *source);

@@ -188,6 +188,11 @@ static void emit_indirect(struct dbt_translation *t)
     emit_jmp_mem(&t->e, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + offsetof(struct dbt_frame, jump)));
 }
 
+bool dbt_may_link(uint64_t rip, uint64_t target)
+{
+    return !((target ^ rip) & PAGE_MASK) && !dbt_near_page_end(target);
+}
+
 void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target)
 {
     struct dbt_site *site = dbt_exit_here(t, DBT_EXIT_CHAIN);
@@ -220,10 +225,10 @@ void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
     dbt_reach(t, 48);
     if (target <= rip)
         emit_poll(t, target);
-    if ((target ^ rip) & PAGE_MASK)
-        emit_goto_page(t, target);
-    else
+    if (dbt_may_link(rip, target))
         dbt_link_here(t, emit_jmp(&t->e, NULL), target);
+    else
+        emit_goto_page(t, target);
 }
 
 /* A trace that goes on in another page: is the page still there? Exactly then its
