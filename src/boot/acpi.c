@@ -15,7 +15,7 @@
 #include "base/byteorder.h"
 #include "boot/aml.h"
 
-enum { HEADER_BYTES = 36, RSDP_BYTES = 36, FADT_BYTES = 276, FACS_BYTES = 64, MADT_BYTES = 44 };
+enum { HEADER_BYTES = 36, RSDP_BYTES = 36, FADT_BYTES = 276, MADT_BYTES = 44 };
 enum { OEM_REVISION = 1 };
 
 struct area {
@@ -101,12 +101,15 @@ static void add_isa_device(struct aml *a, const struct acpi_isa_device *d)
 static uint8_t *build_dsdt(struct area *area)
 {
     const struct acpi_config *cfg = area->cfg;
+    const uint8_t s3[4] = {cfg->s3_sleep_type, cfg->s3_sleep_type, 0, 0};
     const uint8_t s5[4] = {cfg->s5_sleep_type, cfg->s5_sleep_type, 0, 0};
     uint8_t *table = take(area, HEADER_BYTES, 16);
     struct aml a = {.buf = table, .cap = area->size - (size_t)(table - area->p),
                     .len = HEADER_BYTES};
     size_t scope;
 
+    if (cfg->s3_sleep_type)
+        aml_name_package(&a, "\\_S3_", s3, sizeof s3);
     aml_name_package(&a, "\\_S5_", s5, sizeof s5);
     scope = aml_scope_open(&a, "\\_SB_");
     for (unsigned i = 0; i < cfg->cpus; i++)
@@ -122,14 +125,24 @@ static uint8_t *build_dsdt(struct area *area)
 
 /* ---- FADT, FACS -------------------------------------------------------- */
 
-static uint8_t *build_facs(struct area *area)
+void acpi_facs_build(uint8_t facs[ACPI_FACS_BYTES])
 {
-    uint8_t *t = take(area, FACS_BYTES, 64);       /* 5.2.10: aligned, no checksum */
+    memset(facs, 0, ACPI_FACS_BYTES);
+    memcpy(facs, "FACS", 4);
+    put_le32(facs + 4, ACPI_FACS_BYTES);
+    facs[32] = 2;
+}
 
-    memcpy(t, "FACS", 4);
-    put_le32(t + 4, FACS_BYTES);
-    t[32] = 2;
-    return t;
+/* Its address. 5.2.10: aligned, no checksum. */
+static uint64_t place_facs(struct area *area)
+{
+    uint8_t *t;
+
+    if (area->cfg->facs.v)
+        return area->cfg->facs.v;
+    t = take(area, ACPI_FACS_BYTES, 64);
+    acpi_facs_build(t);
+    return address_of(area, t);
 }
 
 enum { ACCESS_BYTE = 1, ACCESS_WORD = 2, ACCESS_DWORD = 3, SPACE_IO = 1 };
@@ -154,8 +167,8 @@ enum {   /* 5.2.9, tables 5.9 to 5.11 */
 
 static uint32_t fadt_flags(const struct acpi_config *cfg)
 {
-    return FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_NO_FIX_RTC |
-           FADT_RESET_REG_SUP | (cfg->power_button ? 0 : FADT_NO_PWR_BUTTON) |
+    return FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLP_BUTTON | FADT_RESET_REG_SUP |
+           (cfg->rtc_wakes ? 0 : FADT_NO_FIX_RTC) | (cfg->power_button ? 0 : FADT_NO_PWR_BUTTON) |
            (cfg->pm_timer_32bit ? FADT_TMR_VAL_EXT : 0);
 }
 
@@ -165,12 +178,12 @@ static uint16_t fadt_boot_arch(const struct acpi_config *cfg)
                       (cfg->has_vga ? 0 : BOOT_NO_VGA));
 }
 
-static uint8_t *build_fadt(struct area *area, const uint8_t *facs, const uint8_t *dsdt)
+static uint8_t *build_fadt(struct area *area, uint64_t facs, const uint8_t *dsdt)
 {
     const struct acpi_config *cfg = area->cfg;
     uint8_t *t = take(area, FADT_BYTES, 16);
 
-    put_le32(t + 36, (uint32_t)address_of(area, facs));
+    put_le32(t + 36, (uint32_t)facs);
     put_le32(t + 40, (uint32_t)address_of(area, dsdt));
     t[45] = PROFILE_SERVER;
     put_le16(t + 46, cfg->sci_irq);
@@ -274,12 +287,13 @@ static void fill_rsdp(const struct area *area, uint8_t *t, const uint8_t *rsdt,
 size_t acpi_build(const struct acpi_config *cfg, uint8_t *area, size_t size, gpa_t base)
 {
     struct area a = {.cfg = cfg, .p = area, .size = size, .base = base};
-    const uint8_t *tables[2], *facs, *dsdt, *rsdt, *xsdt;
+    const uint8_t *tables[2], *dsdt, *rsdt, *xsdt;
+    uint64_t facs;
     uint8_t *rsdp;
 
     BUG_ON(base.v % 64 || base.v + size > 1ull << 32 || cfg->cpus < 1 || cfg->cpus > 255);
     rsdp = take(&a, RSDP_BYTES, 16);
-    facs = build_facs(&a);
+    facs = place_facs(&a);
     dsdt = build_dsdt(&a);
     tables[0] = build_fadt(&a, facs, dsdt);
     tables[1] = build_madt(&a);

@@ -43,7 +43,10 @@ struct acpi_config {
     bool pm_timer_32bit;
     bool power_button;         /* the fixed one, in the PM1 registers */
     uint8_t sci_irq;
+    uint8_t s3_sleep_type;     /* SLP_TYP that suspends to RAM; 0 = none */
     uint8_t s5_sleep_type;     /* SLP_TYP that powers off */
+    bool rtc_wakes;            /* the RTC has its bits in the PM1 registers */
+    gpa_t facs;                /* in RAM: whoever suspends writes to it; 0 = with the tables */
     uint16_t reset_port;
     uint8_t reset_value;
     uint8_t rtc_century;       /* CMOS index, 0 = none */
@@ -52,6 +55,11 @@ struct acpi_config {
     struct acpi_isa_device device[ACPI_ISA_DEVICES_MAX];
     unsigned devices;
 };
+
+/* The FACS (5.2.10), and where in it the address is at which a guest that was
+ * suspended goes on in real mode. */
+enum { ACPI_FACS_BYTES = 64, ACPI_FACS_WAKING_VECTOR = 12 };
+void acpi_facs_build(uint8_t facs[ACPI_FACS_BYTES]);
 
 /* Writes the tables to area[0..size), which the guest sees at `base` (64-byte
  * aligned, below 4 GiB). The RSDP comes first: its address is `base`. Returns

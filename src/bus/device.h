@@ -43,6 +43,8 @@ enum power_event {
     POWER_RESET,         /* port 0x92, 0xCF9, i8042 pulse, FADT reset register */
     POWER_DEBUG_EXIT,    /* isa-debug-exit: `status` is the process exit status */
     POWER_PANIC,         /* pvpanic */
+    POWER_SUSPEND,       /* ACPI S3: RAM stays, processors stop */
+    POWER_WAKE,          /* from it */
 };
 
 /* Callable from any device with the VM lock held; takes effect before the

@@ -7,8 +7,9 @@
  * on every access, and a host timer is armed only when that change would raise
  * an SCI that is not raised yet.
  *
- * The one sleep type that does something is S5. SLP_EN with another type wakes
- * at once (WAK_STS), so that a guest that tries S3 anyway goes on.
+ * S5 powers off. S3 asks the machine to stop the processors until an enabled
+ * event of the PM1 registers wakes it; the machine then starts the boot processor
+ * where the guest asked for. SLP_EN with another type wakes at once (WAK_STS).
  */
 #include "device/acpi_pm.h"
 
@@ -31,6 +32,8 @@ enum { SCI_EN = 1 << 0, BM_RLD = 1 << 1, SLP_TYP_SHIFT = 10, SLP_TYP = 7 << 10, 
 
 struct acpi_pm_state {
     uint16_t sts, en, cnt;
+    bool sleeping;               /* in S3 */
+    bool rtc_level;
     uint64_t synced_ns;          /* clock time up to which TMR_STS is right */
 };
 
@@ -75,6 +78,12 @@ static uint32_t timer_value(const struct acpi_pm *pm)
     return (uint32_t)(tick & ((2ull << highest_bit(pm)) - 1));
 }
 
+static void power(struct acpi_pm *pm, enum power_event event)
+{
+    if (pm->power.request)
+        pm->power.request(pm->power.opaque, event, 0);
+}
+
 static void update_sci(struct acpi_pm *pm)
 {
     struct acpi_pm_state *s = &pm->state;
@@ -86,6 +95,11 @@ static void update_sci(struct acpi_pm *pm)
         timer_arm(&pm->timer, tick_to_ns((half + 1) << highest_bit(pm)));
     } else {
         timer_disarm(&pm->timer);
+    }
+    if (s->sleeping && s->sts & s->en & (RTC_STS | PWRBTN_STS)) {
+        s->sleeping = false;
+        s->sts |= WAK_STS;
+        power(pm, POWER_WAKE);
     }
 }
 
@@ -120,6 +134,22 @@ bool acpi_pm_power_button(struct device *dev)
     return (pm->state.cnt & SCI_EN) && (pm->state.en & PWRBTN_STS);
 }
 
+static void rtc_set(void *opaque, unsigned n, bool level)
+{
+    struct acpi_pm *pm = opaque;
+
+    if (level && !pm->state.rtc_level)
+        pm->state.sts |= RTC_STS;
+    pm->state.rtc_level = level;
+    update_sci(pm);
+    irq_line_set(&pm->config.rtc, level);
+}
+
+struct irq_line acpi_pm_rtc_line(struct device *dev)
+{
+    return (struct irq_line){rtc_set, to_pm(dev), 0};
+}
+
 static void control_write(struct acpi_pm *pm, uint16_t value)
 {
     struct acpi_pm_state *s = &pm->state;
@@ -130,8 +160,10 @@ static void control_write(struct acpi_pm *pm, uint16_t value)
     if (!(value & SLP_EN))
         return;
     if (type == ACPI_PM_S5_TYPE) {
-        if (pm->power.request)
-            pm->power.request(pm->power.opaque, POWER_OFF, 0);
+        power(pm, POWER_OFF);
+    } else if (type == ACPI_PM_S3_TYPE) {
+        s->sleeping = true;
+        power(pm, POWER_SUSPEND);
     } else {
         log_guest(pm->log, &pm->sleep_limit, "sleep type %u is not supported: awake again", type);
         s->sts |= WAK_STS;
@@ -199,8 +231,7 @@ static void block_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 
     sync(pm);
     if (offset == ACPI_PM_RESET && (value & 0xff) == ACPI_PM_RESET_VALUE) {
-        if (pm->power.request)
-            pm->power.request(pm->power.opaque, POWER_RESET, 0);
+        power(pm, POWER_RESET);
     } else if (size == 1) {
         unsigned shift = (offset & 1) * 8;
         reg16_write(pm, offset & ~1ull, (uint16_t)(value << shift), (uint16_t)(0xff << shift));
@@ -250,13 +281,19 @@ static void pm_quiesce(struct device *dev)
 
 static void pm_resume(struct device *dev)
 {
-    update_sci(to_pm(dev));
+    struct acpi_pm *pm = to_pm(dev);
+
+    if (pm->state.sleeping)
+        power(pm, POWER_SUSPEND);
+    update_sci(pm);
 }
 
 static const struct state_field fields[] = {
     STATE_U16(struct acpi_pm_state, sts),
     STATE_U16(struct acpi_pm_state, en),
     STATE_U16(struct acpi_pm_state, cnt),
+    STATE_BOOL(struct acpi_pm_state, sleeping),
+    STATE_BOOL(struct acpi_pm_state, rtc_level),
     STATE_U64(struct acpi_pm_state, synced_ns),
     STATE_END
 };

@@ -17,18 +17,21 @@ enum {
     ACPI_PM_RESET = 0x10,        /* RESET_REG, 1 byte */
     ACPI_PM_PORTS = 0x14,
 };
-enum { ACPI_PM_HZ = 3579545, ACPI_PM_RESET_VALUE = 1, ACPI_PM_S5_TYPE = 5,
+enum { ACPI_PM_HZ = 3579545, ACPI_PM_RESET_VALUE = 1, ACPI_PM_S3_TYPE = 1, ACPI_PM_S5_TYPE = 5,
        ACPI_PM_SMI_ENABLE = 0xa1, ACPI_PM_SMI_DISABLE = 0xa0 };
 
 struct acpi_pm_config {
     uint16_t port;
     struct irq_line sci;         /* a level */
     bool timer_32bit;            /* as in the FADT's TMR_VAL_EXT */
+    struct irq_line rtc;         /* where acpi_pm_rtc_line() leads on to */
     uint16_t smi_port;           /* SMI_CMD; 0 = none, and ACPI mode from the start */
 };
 
 struct device *acpi_pm_new(const struct device_env *env, const struct acpi_pm_config *cfg,
                            struct error **err);
+/* The RTC's interrupt comes through here, since it also wakes from S3. */
+struct irq_line acpi_pm_rtc_line(struct device *dev);
 /* Presses the power button. False when the guest does not listen to it. */
 bool acpi_pm_power_button(struct device *dev);
 

@@ -38,6 +38,7 @@ enum gate_reason {
     GATE_EVENT = 4,          /* pending must be handled first */
     GATE_WORK = 8,           /* the loop's thread looks at or changes state */
     GATE_QUIT = 16,          /* vCPU threads end */
+    GATE_ASLEEP = 32,        /* ACPI S3 */
 };
 
 /* A local APIC per CPU may be among them. */
@@ -129,7 +130,8 @@ void machine_end(struct machine *m, enum machine_end end, int status, unsigned v
 void machine_power(void *opaque, enum power_event event, int status);
 /* Takes ownership; reset comes in the order of adding. */
 void machine_add_device(struct machine *m, struct device *dev);
-void machine_reset_devices(struct machine *m);
+/* All but those that `spared` (may be NULL) says. */
+void machine_reset_devices(struct machine *m, bool (*spared)(const struct device *dev));
 
 /* glue.c: guest_opaque is the machine. */
 extern const struct guest_ops machine_guest_ops;

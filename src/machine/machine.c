@@ -246,15 +246,17 @@ void machine_add_device(struct machine *m, struct device *dev)
     m->device[m->devices++] = dev;
 }
 
-void machine_reset_devices(struct machine *m)
+void machine_reset_devices(struct machine *m, bool (*spared)(const struct device *dev))
 {
     struct device *all[MACHINE_DEVICES_MAX * 2];
     size_t n = machine_devices(m, all, ARRAY_SIZE(all));
 
     BUG_ON(n > ARRAY_SIZE(all));
     machine_lock(m);
-    for (size_t i = 0; i < n; i++)
-        device_reset(all[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (!spared || !spared(all[i]))
+            device_reset(all[i]);
+    }
     machine_unlock(m);
 }
 
@@ -298,9 +300,28 @@ static void reset_or_fail(struct machine *m)
 {
     struct error *e = NULL;
 
-    if (m->ops->reset(m, &e) == 0)
+    if (m->ops->reset(m, &e) == 0) {
+        gate_open(m, GATE_ASLEEP);
         return;
+    }
     error_wrap(&e, "cannot reset the machine");
+    finish_failed(m, 0, e);
+}
+
+/* Posted by machine_power: in the loop's thread, VM lock not held. */
+static void handle_wake(void *opaque)
+{
+    struct machine *m = opaque;
+    struct error *e = NULL;
+
+    if (!(atomic_load(&m->closed) & GATE_ASLEEP))
+        return;                  /* reset meanwhile */
+    gate_wait(m);
+    if (m->ops->wake(m, &e) == 0) {
+        gate_open(m, GATE_ASLEEP);
+        return;
+    }
+    error_wrap(&e, "cannot wake the machine");
     finish_failed(m, 0, e);
 }
 
@@ -342,9 +363,19 @@ void machine_power(void *opaque, enum power_event event, int status)
         [POWER_OFF] = MACHINE_POWERED_OFF, [POWER_RESET] = MACHINE_RESET,
         [POWER_DEBUG_EXIT] = MACHINE_DEBUG_EXIT, [POWER_PANIC] = MACHINE_PANICKED,
     };
+    struct machine *m = opaque;
 
+    if (event == POWER_SUSPEND) {
+        if (m->ops->wake)
+            gate_close(m, GATE_ASLEEP);
+        return;
+    }
+    if (event == POWER_WAKE) {
+        loop_post(m->loop, handle_wake, m);
+        return;
+    }
     BUG_ON((unsigned)event >= ARRAY_SIZE(ends));
-    machine_end(opaque, ends[event], status, 0);
+    machine_end(m, ends[event], status, 0);
 }
 
 /* ---- running ----------------------------------------------------------- */

@@ -84,6 +84,9 @@ struct machine_ops {
      * start too. Fails when the boot files cannot be read (any more). No vCPU
      * runs, VM lock not held. */
     int (*reset)(struct machine *m, struct error **err);
+    /* Out of ACPI S3: RAM is as it was, the boot vCPU starts where the guest asked
+     * for. Conditions as for reset. NULL: this machine does not sleep. */
+    int (*wake)(struct machine *m, struct error **err);
     /* Typed input for the first serial port; how much it takes now. VM lock held. */
     void (*serial_input)(struct machine *m, const uint8_t *data, size_t len);
     size_t (*serial_room)(struct machine *m);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "boot/boot.h"
 #include "device/uart16550.h"
@@ -139,13 +140,32 @@ static int pc_reset(struct machine *m, struct error **err)
     struct x86_state start = {0};
     int rc;
 
-    machine_reset_devices(m);
+    machine_reset_devices(m, NULL);
     clear_memory(m, pc);
     rc = pc_firmware_write(m, err);
     if (!rc)
         rc = boot_load(&m->image, &target, &start, err);
     pc_firmware_cpu(&start);
     return rc ? rc : vcpus_reset(m, &start, err);
+}
+
+/* These have power in S3, or the guest could not wake. */
+static bool powered_in_s3(const struct device *dev)
+{
+    return !strcmp(dev->ops->type, "mc146818") || !strcmp(dev->ops->type, "acpi_pm");
+}
+
+static int pc_wake(struct machine *m, struct error **err)
+{
+    struct x86_state start;
+
+    if (!pc_firmware_waking(m, &start)) {
+        log_warn(m->log, "the guest slept without saying where to wake: reset");
+        return pc_reset(m, err);
+    }
+    machine_reset_devices(m, powered_in_s3);
+    pc_firmware_cpu(&start);
+    return vcpus_reset(m, &start, err);
 }
 
 static void pc_serial_input(struct machine *m, const uint8_t *data, size_t len)
@@ -183,6 +203,7 @@ const struct machine_ops machine_pc = {
     .defaults = pc_defaults,
     .build = pc_build,
     .reset = pc_reset,
+    .wake = pc_wake,
     .serial_input = pc_serial_input,
     .serial_room = pc_serial_room,
     .destroy = pc_destroy,

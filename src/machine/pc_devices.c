@@ -39,7 +39,7 @@ static struct device *make_pit(struct pc_wiring *w, struct error **err)
 static struct device *make_rtc(struct pc_wiring *w, struct error **err)
 {
     const struct mc146818_config cfg = {
-        .port = PC_RTC, .irq = line(w, PC_IRQ_RTC),
+        .port = PC_RTC, .irq = acpi_pm_rtc_line(w->acpi_pm),
         .base_s = (int64_t)time(NULL) - (int64_t)(clock_now_ns(w->env->clock) / 1000000000),
     };
 
@@ -63,9 +63,10 @@ static struct device *make_sysport(struct pc_wiring *w, struct error **err)
 static struct device *make_acpi_pm(struct pc_wiring *w, struct error **err)
 {
     const struct acpi_pm_config cfg = {.port = PC_PM, .sci = line(w, PC_SCI),
-                                       .timer_32bit = true};
+                                       .rtc = line(w, PC_IRQ_RTC), .timer_32bit = true};
 
-    return acpi_pm_new(w->env, &cfg, err);
+    w->acpi_pm = acpi_pm_new(w->env, &cfg, err);
+    return w->acpi_pm;
 }
 
 static struct device *make_hpet(struct pc_wiring *w, struct error **err)
@@ -157,8 +158,8 @@ static const struct {
     struct device *(*make)(struct pc_wiring *w, struct error **err);
     bool (*when)(const struct machine *m);     /* NULL = always */
 } makers[] = {
-    {make_pit, own_irqchip}, {make_rtc, NULL},        {make_i8042, NULL},
-    {make_sysport, NULL},    {make_acpi_pm, NULL},    {make_com1, NULL},
+    {make_pit, own_irqchip}, {make_acpi_pm, NULL},    {make_rtc, NULL},
+    {make_i8042, NULL},      {make_sysport, NULL},    {make_com1, NULL},
     {make_hpet, NULL},
     {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
     {make_pvpanic, NULL},    {make_testdev, wants_testdev},
@@ -206,6 +207,8 @@ void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi)
     acpi->pm_timer_32bit = true;
     acpi->power_button = true;
     acpi->sci_irq = PC_SCI;
+    acpi->s3_sleep_type = ACPI_PM_S3_TYPE;
+    acpi->rtc_wakes = true;
     acpi->s5_sleep_type = ACPI_PM_S5_TYPE;
     acpi->reset_port = SYSPORT_RESET_CONTROL;
     acpi->reset_value = SYSPORT_RESET_VALUE;

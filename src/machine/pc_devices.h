@@ -23,6 +23,7 @@ struct pc_wiring {
     const struct device_env *env;
     struct irq_line (*gsi)(struct machine *m, unsigned gsi);
     struct device *com1;           /* out */
+    struct device *acpi_pm;        /* between the RTC and its interrupt */
 };
 
 /* Makes every device but the interrupt controllers and gives it to the machine

@@ -106,13 +106,17 @@ static void put_bios_data(struct machine *m)
 
 static void put_acpi_tables(struct machine *m, uint8_t *rom)
 {
+    uint8_t facs[ACPI_FACS_BYTES];
     struct acpi_config cfg = {
         .cpus = m->cpus, .lapic_base = INTC_LAPIC_BASE, .ioapic_base = INTC_IOAPIC_BASE,
         /* The timer is on pin 2 (irqchip/intc.h); the SCI is a level, active high. */
         .override = {{PC_IRQ_TIMER, 2, 0}, {PC_SCI, PC_SCI, 0xd}}, .overrides = 2,
+        .facs = gpa(PC_FACS),
     };
 
     pc_devices_acpi(m, &cfg);
+    acpi_facs_build(facs);
+    memory_write(m->memory, gpa(PC_FACS), facs, sizeof facs);
     acpi_build(&cfg, rom, ROM_SEGMENT * 16 - PC_ROM, gpa(PC_ROM));
 }
 
@@ -132,6 +136,23 @@ int pc_firmware_write(struct machine *m, struct error **err)
     put_bios_data(m);
     set_8259_bases(m);
     return 0;
+}
+
+/* Real mode, CS:IP from the waking vector, interrupts off. */
+bool pc_firmware_waking(struct machine *m, struct x86_state *start)
+{
+    uint8_t field[4] = {0};
+    uint32_t vector;
+
+    memory_read(m->memory, gpa(PC_FACS + ACPI_FACS_WAKING_VECTOR), field, sizeof field);
+    vector = get_le32(field);
+    if (!vector || vector >= PC_EXTENDED)
+        return false;
+    x86_state_power_on(start, true);
+    start->seg[X86_CS].selector = (uint16_t)(vector >> 4);
+    start->seg[X86_CS].base = vector & ~15u;
+    start->rip = vector & 15;
+    return true;
 }
 
 /* IA32_MTRR_DEF_TYPE (Intel SDM vol. 3, 11.11.2.1): RAM is cached. Devices are

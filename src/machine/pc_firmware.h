@@ -14,6 +14,9 @@
 
 /* The RSDP is at the very start of the firmware area. */
 int pc_firmware_write(struct machine *m, struct error **err);
+/* Registers of the boot processor when it leaves ACPI S3 (ACPI 6.4, 16.3.2). False:
+ * the guest said no address. */
+bool pc_firmware_waking(struct machine *m, struct x86_state *start);
 /* What a processor's registers owe to firmware; for all of them. */
 void pc_firmware_cpu(struct x86_state *s);
 

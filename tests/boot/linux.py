@@ -123,6 +123,15 @@ def piped():
         g.expect(f"line-{i}-42" in g.text.decode(errors="replace"), f"line {i} was lost")
 
 
+def suspend():
+    """ACPI S3 and back by the RTC, other processor and all."""
+    g = Guest("quiet", "--cpus", "2")
+    g.type("echo +2 >/sys/class/rtc/rtc0/wakealarm; echo mem >/sys/power/state")
+    g.type("echo awake-$(nproc); poweroff -f")
+    g.end(0)
+    g.expect("awake-2" in g.text.decode(errors="replace"), "it did not wake")
+
+
 def reboot():
     g = Guest("quiet reboot")
     g.read_until(UP, 2)
@@ -224,7 +233,7 @@ def elf64():
     boot_elf(image)
 
 
-CASES = {f.__name__: f for f in (demo, shell, piped, reboot, no_reboot, panic, idle, smp,
+CASES = {f.__name__: f for f in (demo, shell, piped, suspend, reboot, no_reboot, panic, idle, smp,
                                  high_memory, small_memory, pvh, elf64)}
 
 

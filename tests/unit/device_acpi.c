@@ -6,7 +6,7 @@
 
 enum { BASE = 0x600, STS = BASE, EN = BASE + 2, CNT = BASE + ACPI_PM_CONTROL,
        TMR = BASE + ACPI_PM_TIMER };
-enum { TMR_STS = 1, PWRBTN = 1 << 8, WAK_STS = 1 << 15, SCI_EN = 1, SLP_EN = 1 << 13 };
+enum { TMR_STS = 1, PWRBTN = 1 << 8, RTC_STS = 1 << 10, WAK_STS = 1 << 15, SCI_EN = 1, SLP_EN = 1 << 13 };
 
 static void init(struct bench *b, bool timer_32bit, uint16_t smi_port)
 {
@@ -129,10 +129,37 @@ static void other_sleep_types_wake_at_once(void **state)
     struct bench b;
 
     init(&b, false, 0);
-    outw(&b, CNT, 1 << 10 | SLP_EN);
+    outw(&b, CNT, 2 << 10 | SLP_EN);
     assert_int_equal(b.power_requests, 0);
     assert_int_equal(inw(&b, STS), WAK_STS);
     assert_int_equal(inw(&b, CNT) & SCI_EN, SCI_EN);
+    bench_fini(&b);
+}
+
+/* S3: until an event that is enabled. The RTC's interrupt is one, and goes on. */
+static void suspend_lasts_until_an_event(void **state)
+{
+    struct irq_line rtc;
+    struct bench b;
+
+    init(&b, false, 0);
+    rtc = acpi_pm_rtc_line(b.dev);
+    outw(&b, CNT, ACPI_PM_S3_TYPE << 10 | SLP_EN);
+    assert_int_equal(b.power_requests, 1);
+    assert_int_equal(b.power, POWER_SUSPEND);
+    irq_line_set(&rtc, true);
+    irq_line_set(&rtc, false);
+    assert_int_equal(b.power_requests, 1);
+    assert_int_equal(inw(&b, STS), RTC_STS);
+    outw(&b, STS, RTC_STS);
+    outw(&b, EN, RTC_STS);
+    irq_line_set(&rtc, true);
+    assert_int_equal(b.power_requests, 2);
+    assert_int_equal(b.power, POWER_WAKE);
+    assert_int_equal(inw(&b, STS), RTC_STS | WAK_STS);
+    irq_line_set(&rtc, false);
+    irq_line_set(&rtc, true);
+    assert_int_equal(b.power_requests, 2);
     bench_fini(&b);
 }
 
@@ -188,6 +215,7 @@ int main(void)
         cmocka_unit_test(power_button),
         cmocka_unit_test(s5_powers_off),
         cmocka_unit_test(other_sleep_types_wake_at_once),
+        cmocka_unit_test(suspend_lasts_until_an_event),
         cmocka_unit_test(reset_register),
         cmocka_unit_test(smi_command_switches_acpi_mode),
         cmocka_unit_test(gpe_block_is_empty),
