@@ -284,11 +284,11 @@ static void seal(struct dbt_cache *c, struct dbt_block *b)
         untrace(c, b);
     } else {
         unhash(c, b);
-        emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+        emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_DROPPED));
     }
     e.p = writable(c, b->body);
     emit_mov_ri(&e, H_R11, b->rip);
-    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_DROPPED));
 }
 
 /* All parts of a block leave their lists. */

@@ -67,6 +67,7 @@ enum dbt_exit {
     DBT_EXIT_FPU,        /* guest vector state is wanted in the host's registers */
     DBT_EXIT_HOT,        /* a block has run often enough to become the head of a trace */
     DBT_EXIT_HELPER,     /* site.helper does this instruction */
+    DBT_EXIT_DROPPED,    /* LOOKUP from a dropped block: both jump tables may lead there */
     DBT_EXIT_FAULT,      /* the host faulted in translated code */
     DBT_EXITS
 };
@@ -76,6 +77,11 @@ enum dbt_exit {
 #define DBT_JUMP_MASK 0x1f3ffull
 enum { DBT_JUMP_BITS = 15, DBT_JUMPS = 1 << DBT_JUMP_BITS };
 enum { DBT_CROSS_SIZES = 7 };   /* 2, 4, ... 128 bytes */
+
+/* A second table for what the first had no room for, by other bits. */
+#define DBT_JUMP2_MASK 0xfe0df0ull
+enum { DBT_JUMP2_BITS = 14, DBT_JUMPS2 = 1 << DBT_JUMP2_BITS };
+struct dbt_jump2 { uint64_t rip, body; };
 
 /* The x87's pointers to its last instruction. The processor's own would be host
  * addresses, so translated code notes the guest's. */
@@ -90,12 +96,13 @@ struct dbt_frame {
     uint64_t page_mask;                     /* bits 12-47 */
     uint64_t low_mask;                      /* bits 0-11 */
     uint64_t cross_mask[DBT_CROSS_SIZES];
-    uint64_t jump_mask;
+    uint64_t jump_mask, jump2_mask;
     uint64_t high_mask;                     /* bits 47-63 */
     uint64_t go;                            /* 0: somebody wants the dispatcher */
     uint64_t fpu_live;
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
     uint64_t tmp;                           /* within one guest instruction */
+    uint64_t jump_tmp[2];                   /* within the look-up in jump2[] */
     /* RFLAGS but for the arithmetic flags, which the host has: IF alone, and the
      * rest. Apart because a store is the way to change one without flags. */
     uint64_t flag_if, flags_system;
@@ -120,6 +127,7 @@ struct dbt_frame {
     /* Checked entries, by masked target address. All up to here is one page of
      * memory under the frames of all tables. */
     uint64_t jump[DBT_JUMPS] __attribute__((aligned(PAGE_SIZE)));
+    struct dbt_jump2 jump2[DBT_JUMPS2];
 };
 
 /* Flags that POPF at CPL 0 can change besides IF and the arithmetic ones. */
@@ -272,6 +280,7 @@ struct dbt_thunks {
     void (*enter)(struct dbt_frame *f);     /* to f->entry; returns with f->exit_* set */
     uint64_t exit[DBT_EXITS];
     uint64_t jump_miss;                     /* what an empty jump table entry holds */
+    uint64_t jump2_miss;                    /* and one of the second */
     uint64_t fault_resume;
     /* By log2 of the element size and whether addresses have 64 bits. Called with
      * registers as at an instruction boundary; result in rcx. Writable mapping. */
@@ -372,6 +381,10 @@ bool dbt_translate(struct dbt_translation *t);
 static inline unsigned dbt_jump_index(uint64_t rip)
 {
     return (unsigned)((rip & 0x3ff) | (rip >> 2 & 0x7c00));
+}
+static inline unsigned dbt_jump2_index(uint64_t rip)
+{
+    return (unsigned)((rip >> 4 & 0x1f) | (rip >> 5 & 0x60) | (rip >> 10 & 0x3f80));
 }
 
 #endif

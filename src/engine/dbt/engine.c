@@ -93,13 +93,14 @@ static void dbt_vcpu_destroy(struct engine_vcpu *vcpu)
     interp_vcpu_destroy(vcpu);
 }
 
-static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
+static void frame_init(struct dbt_frame *f)
 {
     f->page_mask = 0x0000fffffffff000;
     f->low_mask = PAGE_OFFSET_MASK;
     for (unsigned i = 0; i < DBT_CROSS_SIZES; i++)
         f->cross_mask[i] = PAGE_OFFSET_MASK & ~((2ull << i) - 1);
     f->jump_mask = DBT_JUMP_MASK;
+    f->jump2_mask = DBT_JUMP2_MASK;
     f->high_mask = 0xffff800000000000;
     f->arith_mask = X86_FLAGS_ARITH;
     f->if_mask = X86_FLAG_IF;
@@ -107,8 +108,20 @@ static void frame_init(struct dbt_vcpu *d, struct dbt_frame *f)
     f->bit_mask32 = 31;
     f->bit_mask64 = 63;
     f->other_mask = DBT_POPF_OTHER;
+}
+
+/* Makes the thunks, and lets frames and jump tables lead to them. */
+static bool thunks_init(struct dbt_vcpu *d)
+{
+    d->frame = dbt_tables_frame(d->tables, DBT_RING_KERNEL);
+    frame_init(d->frame);
+    d->host.emit.frame = d->frame;
+    if (!dbt_thunks_make(d->cache, &d->thunks))
+        return false;
     for (unsigned i = 0; i < DBT_EXITS; i++)
-        f->exit[i] = d->thunks.exit[i];
+        d->frame->exit[i] = d->thunks.exit[i];
+    dbt_paging_jumps_flush(d);
+    return true;
 }
 
 static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
@@ -132,14 +145,10 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     d->t = calloc(1, sizeof *d->t);
     d->cache = dbt_cache_new(CACHE_BYTES, &d->host.emit, err);
     d->tables = d->cache ? dbt_tables_new(SPACES_MAX / (vm->config.cpus + 1), err) : NULL;
-    if (!d->t || !d->tables || !dbt_thunks_make(d->cache, &d->thunks)) {
+    if (!d->t || !d->tables || !thunks_init(d)) {
         dbt_vcpu_destroy(&v->vcpu);
         return err && *err ? -(*err)->code : error_set(err, ENOMEM, "out of memory");
     }
-    d->frame = dbt_tables_frame(d->tables, DBT_RING_KERNEL);
-    frame_init(d, d->frame);
-    d->host.emit.frame = d->frame;
-    dbt_paging_jumps_flush(d);
     v->cpu.ops = &d->env_ops;
     v->observer = &observer;
     *out = &v->vcpu;
@@ -194,7 +203,7 @@ static void describe_handed_over(const struct dbt_vcpu *d, struct strbuf *out)
 static void dbt_describe(struct engine_vm *vm, struct strbuf *out)
 {
     static const char *const name[DBT_EXITS] = {"slow", "interp", "chain", "lookup", "fpu",
-                                                "hot", "helper", "fault"};
+                                                "hot", "helper", "dropped", "fault"};
     const struct interp_vm *m = (const struct interp_vm *)vm;
 
     for (unsigned i = 0; i < vm->config.cpus; i++) {

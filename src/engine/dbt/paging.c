@@ -23,15 +23,15 @@ void dbt_paging_jumps_flush(struct dbt_vcpu *d)
 {
     struct dbt_tables *t = d->tables;
 
-    dbt_jumps_flush(&t->kernel, d->thunks.jump_miss);
+    dbt_jumps_flush(&t->kernel, &d->thunks);
     for (unsigned i = 0; i < t->users; i++)
-        dbt_jumps_flush(&t->user[i], d->thunks.jump_miss);
+        dbt_jumps_flush(&t->user[i], &d->thunks);
 }
 
 static void flush_page(struct dbt_vcpu *d, struct dbt_space *s, gva_t page)
 {
     dbt_tables_flush_page(s, page);
-    dbt_jumps_flush_page(s, page, d->thunks.jump_miss);
+    dbt_jumps_flush_page(s, page, &d->thunks);
 }
 
 void dbt_paging_flushed(struct dbt_vcpu *d, const gva_t *lin, bool global)
@@ -49,14 +49,14 @@ void dbt_paging_flushed(struct dbt_vcpu *d, const gva_t *lin, bool global)
         dbt_paging_jumps_flush(d);
     } else {
         dbt_tables_flush_local(t);
-        dbt_jumps_flush_local(&t->kernel, d->thunks.jump_miss);
+        dbt_jumps_flush_local(&t->kernel, &d->thunks);
         for (unsigned i = 0; i < t->users; i++) {
             dbt_tables_flush_user(&t->user[i]);
-            dbt_jumps_flush(&t->user[i], d->thunks.jump_miss);
+            dbt_jumps_flush(&t->user[i], &d->thunks);
         }
     }
     if (!dbt_tables_switch(t, pcid_now(d)))
-        dbt_jumps_flush(t->now[DBT_RING_USER], d->thunks.jump_miss);
+        dbt_jumps_flush(t->now[DBT_RING_USER], &d->thunks);
 }
 
 /* ---- the soft TLB --------------------------------------------------------------- */
@@ -114,7 +114,7 @@ static void soft_flush_page(struct dbt_vcpu *d, gva_t a)
 static void flush_user(struct dbt_vcpu *d, struct dbt_space *s)
 {
     dbt_tables_flush_user(s);
-    dbt_jumps_flush(s, d->thunks.jump_miss);
+    dbt_jumps_flush(s, &d->thunks);
 }
 
 /* What ring 0 has of the current PCID. */
@@ -122,7 +122,7 @@ static void flush_kernel_local(struct dbt_vcpu *d)
 {
     soft_flush(d, false);
     dbt_tables_flush_local(d->tables);
-    dbt_jumps_flush_local(&d->tables->kernel, d->thunks.jump_miss);
+    dbt_jumps_flush_local(&d->tables->kernel, &d->thunks);
 }
 
 bool dbt_paging_cr3_load(struct dbt_vcpu *d, uint64_t value)

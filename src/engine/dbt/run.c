@@ -181,6 +181,14 @@ static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint
 
 /* ---- traces ------------------------------------------------------------------- */
 
+/* Does the soft TLB say that the second page is the one it was made from? */
+static bool second_known(struct x86_cpu *cpu, const struct dbt_block *b)
+{
+    gva_t page = gva((b->rip & PAGE_MASK) + PAGE_SIZE);
+
+    return x86_tlb_hit(cpu, page, 1, X86_EXEC) && x86_tlb_at(cpu, page)->phys == b->phys2;
+}
+
 /* The block at `rip`, if that is mapped and has been translated. */
 static struct dbt_block *known(struct dbt_vcpu *d, uint64_t rip, struct dbt_source *out)
 {
@@ -193,6 +201,8 @@ static struct dbt_block *known(struct dbt_vcpu *d, uint64_t rip, struct dbt_sour
         return NULL;
     phys = x86_tlb_at(cpu, gva(rip))->phys | (rip & PAGE_OFFSET_MASK);
     b = dbt_cache_find(d->cache, rip, phys, mode_key(d));
+    if (b && b->phys2 && !second_known(cpu, b))
+        return NULL;
     if (b && out)
         *out = (struct dbt_source){rip, phys, host, PAGE_SIZE - (rip & PAGE_OFFSET_MASK), b->host};
     return b;
@@ -396,14 +406,18 @@ static bool in_map(const uint64_t *map, unsigned slot)
     return map[slot / 64] >> slot % 64 & 1;
 }
 
+static bool page_global(const struct x86_cpu *cpu, uint64_t rip)
+{
+    return in_map(cpu->tlb_map[cpu->mode.tlb].global, (rip >> PAGE_SHIFT) & (X86_TLB_SIZE - 1));
+}
+
 static void jump_remember(struct dbt_vcpu *d, const struct dbt_block *b)
 {
     const struct x86_cpu *cpu = &d->interp.cpu;
+    bool global = page_global(cpu, b->rip) &&
+                  (!b->phys2 || page_global(cpu, b->rip + PAGE_SIZE));
 
-    dbt_jumps_add(d->tables->now[ring_now(d)], gva(b->rip), (uint64_t)(uintptr_t)b->host,
-                  in_map(cpu->tlb_map[cpu->mode.tlb].global,
-                         (b->rip >> PAGE_SHIFT) & (X86_TLB_SIZE - 1)),
-                  d->thunks.jump_miss);
+    dbt_jumps_add(d->tables->now[ring_now(d)], b, global, &d->thunks);
 }
 
 /* Something to do between instructions, which is not done here. */
@@ -806,7 +820,7 @@ static struct dbt_block *look_up(struct dbt_vcpu *d)
     if (!b || d->counting)
         return b;
     if (s->mode != b->mode) {
-        dbt_jumps_flush(s, d->thunks.jump_miss);
+        dbt_jumps_flush(s, &d->thunks);
         s->mode = b->mode;
     }
     jump_remember(d, b);

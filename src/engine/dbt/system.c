@@ -156,10 +156,13 @@ enum dbt_helped dbt_help_write_base(struct dbt_vcpu *d, struct dbt_frame *f,
     return DBT_HELPED;
 }
 
-/* MOV r32/r64, Sreg. */
+/* MOV r, Sreg; bit 16 of the operand: into 16 bits. */
 enum dbt_helped dbt_help_read_seg(struct dbt_vcpu *d, struct dbt_frame *f,
                                   const struct dbt_site *site)
 {
-    f->gpr[site->operand & 0xff] = d->interp.cpu.s.seg[site->operand >> 8].selector;
+    uint64_t *to = &f->gpr[site->operand & 0xff];
+    uint16_t selector = d->interp.cpu.s.seg[site->operand >> 8 & 0xff].selector;
+
+    *to = site->operand >> 16 ? (*to & ~0xffffull) | selector : selector;
     return DBT_HELPED;
 }

@@ -118,7 +118,7 @@ static struct dbt_journal *journal_for(struct dbt_space *s, uint64_t index, bool
 
 /* ---- spaces ---------------------------------------------------------------- */
 
-static int space_map(struct dbt_space *s, int head)
+static int space_map(struct dbt_tables *t, struct dbt_space *s)
 {
     uint8_t *p = mmap(NULL, reservation_bytes(), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -128,8 +128,8 @@ static int space_map(struct dbt_space *s, int head)
     /* Transparent huge pages would turn every sparse entry into 2 MiB. */
     madvise(p, reservation_bytes(), MADV_NOHUGEPAGE);
     madvise(p, reservation_bytes(), MADV_DONTDUMP);
-    if (mmap(p + STACK_BYTES, head_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, head,
-             0) == MAP_FAILED) {
+    if (mmap(p + STACK_BYTES, head_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+             t->head, 0) == MAP_FAILED) {
         int r = -errno;
         munmap(p, reservation_bytes());
         return r;
@@ -163,9 +163,9 @@ struct dbt_tables *dbt_tables_new(unsigned users_max, struct error **err)
     if (t->head < 0 || ftruncate(t->head, (off_t)head_bytes()) < 0)
         r = -errno;
     if (r == 0)
-        r = space_map(&t->kernel, t->head);
+        r = space_map(t, &t->kernel);
     if (r == 0)
-        r = space_map(&t->user[0], t->head);
+        r = space_map(t, &t->user[0]);
     if (r < 0) {
         error_set(err, -r, "cannot reserve 2 TiB of address space for the translator's page "
                   "tables");
@@ -205,58 +205,84 @@ static uint64_t jump_gib(uint64_t page)
     return 1ull << ((page >> GIB_SHIFT) * 0x9e3779b97f4a7c15ull >> 58);
 }
 
-void dbt_jumps_flush(struct dbt_space *s, uint64_t miss)
+/* No address that code can be at. */
+#define NOWHERE (1ull << 63)
+
+static void jump_forget(struct dbt_space *s, struct dbt_jumped j, const struct dbt_thunks *thunks)
 {
-    if (s->jumped > DBT_JUMPED_MAX) {
-        for (unsigned i = 0; i < DBT_JUMPS; i++)
-            s->frame->jump[i] = miss;
-    } else {
-        for (unsigned i = 0; i < s->jumped; i++)
-            s->frame->jump[s->jump_index[i]] = miss;
-    }
+    s->frame->jump[j.at] = thunks->jump_miss;
+    s->frame->jump2[j.at2] = (struct dbt_jump2){NOWHERE, thunks->jump2_miss};
+}
+
+static void jumps_forget_all(struct dbt_space *s, const struct dbt_thunks *thunks)
+{
+    for (unsigned i = 0; i < DBT_JUMPS; i++)
+        s->frame->jump[i] = thunks->jump_miss;
+    for (unsigned i = 0; i < DBT_JUMPS2; i++)
+        s->frame->jump2[i] = (struct dbt_jump2){NOWHERE, thunks->jump2_miss};
+}
+
+void dbt_jumps_flush(struct dbt_space *s, const struct dbt_thunks *thunks)
+{
+    if (s->jumped > DBT_JUMPED_MAX)
+        jumps_forget_all(s, thunks);
+    for (unsigned i = 0; s->jumped <= DBT_JUMPED_MAX && i < s->jumped; i++)
+        jump_forget(s, s->jump_index[i], thunks);
     s->jumped = s->jumped_local = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(s->jump_pages); i++)
         s->jump_pages[i] = 0;
     s->jump_gib = 0;
 }
 
-void dbt_jumps_flush_local(struct dbt_space *s, uint64_t miss)
+void dbt_jumps_flush_local(struct dbt_space *s, const struct dbt_thunks *thunks)
 {
     if (s->jumped_local > DBT_JUMPED_LOCAL_MAX) {
-        dbt_jumps_flush(s, miss);
+        dbt_jumps_flush(s, thunks);
         return;
     }
     for (unsigned i = 0; i < s->jumped_local; i++)
-        s->frame->jump[s->jump_local[i]] = miss;
+        jump_forget(s, s->jump_local[i], thunks);
     s->jumped_local = 0;
 }
 
-void dbt_jumps_flush_page(struct dbt_space *s, gva_t page, uint64_t miss)
+void dbt_jumps_flush_page(struct dbt_space *s, gva_t page, const struct dbt_thunks *thunks)
 {
     unsigned at = jump_filter(page.v >> PAGE_SHIFT);
 
     if (s->jump_gib & jump_gib(page.v >> PAGE_SHIFT) && s->jump_pages[at / 64] >> at % 64 & 1)
-        dbt_jumps_flush(s, miss);
+        dbt_jumps_flush(s, thunks);
 }
 
-void dbt_jumps_add(struct dbt_space *s, gva_t rip, uint64_t entry, bool global, uint64_t miss)
+static void jump_watch(struct dbt_space *s, gva_t page)
 {
-    uint16_t i = (uint16_t)dbt_jump_index(rip.v);
-    unsigned page = jump_filter(rip.v >> PAGE_SHIFT);
+    unsigned at = jump_filter(page.v >> PAGE_SHIFT);
 
-    if (s->frame->jump[i] == miss && s->jumped <= DBT_JUMPED_MAX) {
+    s->jump_pages[at / 64] |= 1ull << at % 64;
+    s->jump_gib |= jump_gib(page.v >> PAGE_SHIFT);
+}
+
+void dbt_jumps_add(struct dbt_space *s, const struct dbt_block *b, bool global,
+                   const struct dbt_thunks *thunks)
+{
+    struct dbt_jumped j = {(uint16_t)dbt_jump_index(b->rip), (uint16_t)dbt_jump2_index(b->rip)};
+    struct dbt_jump2 *second = &s->frame->jump2[j.at2];
+
+    if ((s->frame->jump[j.at] == thunks->jump_miss || second->rip != b->rip) &&
+        s->jumped <= DBT_JUMPED_MAX) {
         if (s->jumped < DBT_JUMPED_MAX)
-            s->jump_index[s->jumped] = i;
+            s->jump_index[s->jumped] = j;
         s->jumped++;
     }
     if (!global && s->jumped_local <= DBT_JUMPED_LOCAL_MAX) {
         if (s->jumped_local < DBT_JUMPED_LOCAL_MAX)
-            s->jump_local[s->jumped_local] = i;
+            s->jump_local[s->jumped_local] = j;
         s->jumped_local++;
     }
-    s->jump_pages[page / 64] |= 1ull << page % 64;
-    s->jump_gib |= jump_gib(rip.v >> PAGE_SHIFT);
-    s->frame->jump[i] = entry;
+    jump_watch(s, gva(b->rip));
+    if (b->phys2)
+        jump_watch(s, gva(b->rip + PAGE_SIZE));
+    s->frame->jump[j.at] = (uint64_t)(uintptr_t)b->host;
+    *second = (struct dbt_jump2){b->rip, (uint64_t)(uintptr_t)b->body};
 }
 
 /* ---- filling and flushing ----------------------------------------------------- */
@@ -340,7 +366,7 @@ static struct dbt_space *user_new(struct dbt_tables *t)
 {
     struct dbt_space *oldest = &t->user[0];
 
-    if (t->users < t->users_max && space_map(&t->user[t->users], t->head) == 0)
+    if (t->users < t->users_max && space_map(t, &t->user[t->users]) == 0)
         return &t->user[t->users++];
     for (unsigned i = 1; i < t->users; i++) {
         if (t->user[i].used < oldest->used)

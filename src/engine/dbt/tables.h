@@ -44,7 +44,8 @@ struct dbt_space {
     /* Entries of the jump table that are not empty, and of these the ones whose
      * page is not global; beyond the limit: all. */
     unsigned jumped, jumped_local;
-    uint16_t jump_index[DBT_JUMPED_MAX], jump_local[DBT_JUMPED_LOCAL_MAX];
+    struct dbt_jumped { uint16_t at, at2; } jump_index[DBT_JUMPED_MAX],
+                                           jump_local[DBT_JUMPED_LOCAL_MAX];
     uint64_t jump_pages[64], jump_gib;      /* hashed: which pages and gigabytes they lie in */
 };
 
@@ -90,10 +91,11 @@ struct dbt_space *dbt_tables_user(struct dbt_tables *t, uint16_t pcid);
 /* Makes it ring 3's. False: it is a fresh one; its jump table needs a flush. */
 bool dbt_tables_switch(struct dbt_tables *t, uint16_t pcid);
 
-/* Jump tables. `miss` is what an empty entry holds. */
-void dbt_jumps_flush(struct dbt_space *s, uint64_t miss);
-void dbt_jumps_flush_local(struct dbt_space *s, uint64_t miss);
-void dbt_jumps_flush_page(struct dbt_space *s, gva_t page, uint64_t miss);
-void dbt_jumps_add(struct dbt_space *s, gva_t rip, uint64_t entry, bool global, uint64_t miss);
+/* Jump tables. The thunks are what empty entries hold. */
+void dbt_jumps_flush(struct dbt_space *s, const struct dbt_thunks *thunks);
+void dbt_jumps_flush_local(struct dbt_space *s, const struct dbt_thunks *thunks);
+void dbt_jumps_flush_page(struct dbt_space *s, gva_t page, const struct dbt_thunks *thunks);
+void dbt_jumps_add(struct dbt_space *s, const struct dbt_block *b, bool global,
+                   const struct dbt_thunks *thunks);
 
 #endif

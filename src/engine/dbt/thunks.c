@@ -77,6 +77,36 @@ static uint64_t here(struct dbt_cache *c, const struct emit *e)
     return (uint64_t)(uintptr_t)dbt_cache_exec(c, e->p);
 }
 
+/* On by the second jump table: r11 is the target. Falls through if it is not there
+ * or the dispatcher is wanted. */
+static void make_look_up(struct emit *e)
+{
+    struct host_mem rip = h_index(H_RSP, H_RCX, 8,
+                                  H_FRAME_BIAS + (int32_t)offsetof(struct dbt_frame, jump2));
+    struct host_mem body = rip, saved_rax = h_frame(offsetof(struct dbt_frame, jump_tmp[0])),
+                    at = h_frame(offsetof(struct dbt_frame, jump_tmp[1]));
+    uint8_t *wanted, *found, *not_found;
+
+    body.disp += 8;
+    emit_load(e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
+    wanted = emit_jrcxz(e);
+    emit_store(e, saved_rax, H_RAX);
+    emit_pext(e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, jump2_mask)));
+    emit_lea(e, H_RCX, h_index(H_RCX, H_RCX, 1, 0));
+    emit_store(e, at, H_RCX);
+    emit_load(e, H_RAX, rip);
+    emit_not(e, H_RAX);                                                       /* -1 - rip */
+    emit_lea(e, H_RCX, h_index(H_RAX, H_R11, 1, 1));
+    emit_load(e, H_RAX, saved_rax);
+    found = emit_jrcxz(e);
+    not_found = emit_jmp8(e);
+    emit_patch8(e, found);
+    emit_load(e, H_RCX, at);
+    emit_jmp_mem(e, body);
+    emit_patch8(e, not_found);
+    emit_patch8(e, wanted);
+}
+
 bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out)
 {
     struct emit e;
@@ -91,11 +121,16 @@ bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out)
     for (unsigned i = 0; i < DBT_EXITS; i++) {
         out->exit[i] = here(c, &e);
         emit_rm(&e, 0x8f, false, 0, h_frame(offsetof(struct dbt_frame, exit_pc)));   /* pop */
-        emit_store_imm(&e, h_frame(offsetof(struct dbt_frame, exit_kind)), (int32_t)i);
+        if (i == DBT_EXIT_LOOKUP)
+            make_look_up(&e);
+        emit_store_imm(&e, h_frame(offsetof(struct dbt_frame, exit_kind)),
+                       i == DBT_EXIT_DROPPED ? DBT_EXIT_LOOKUP : (int32_t)i);
         emit_jmp(&e, leave);
     }
     out->jump_miss = here(c, &e);
     emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_LOOKUP));
+    out->jump2_miss = here(c, &e);
+    emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_DROPPED));
     out->fault_resume = here(c, &e);
     emit_call_mem(&e, h_frame(offsetof(struct dbt_frame, exit) + 8 * DBT_EXIT_FAULT));
     if (e.overflow)

@@ -76,8 +76,9 @@ static bool emit_mov(struct dbt_translation *t, const struct x86_insn *insn)
         return help(t, dbt_help_write_cr, DBT_OPERAND(from->reg, to->reg), to->reg == 2);
     if (from->kind == X86_OPND_CR)
         return help(t, dbt_help_read_cr, DBT_OPERAND(to->reg, from->reg), true);
-    if (from->kind == X86_OPND_SEG && to->kind == X86_OPND_GPR && to->size >= 4)
-        return help(t, dbt_help_read_seg, DBT_OPERAND(to->reg, from->reg), true);
+    if (from->kind == X86_OPND_SEG && to->kind == X86_OPND_GPR)
+        return help(t, dbt_help_read_seg, DBT_OPERAND(to->reg, from->reg | (to->size == 2) << 8),
+                    true);
     return false;
 }
 
