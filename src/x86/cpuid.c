@@ -250,11 +250,30 @@ static int unknown_word(const char *word, bool feature, struct error **err)
     return -EINVAL;
 }
 
+/* "vendor=intel" or "vendor=amd": what the shared x86 code decides by vendor is then
+ * that one's; what the host itself executes stays the host's. */
+static int apply_vendor(struct x86_cpu_model *m, const char *name, struct error **err)
+{
+    bool amd = !strcmp(name, "amd");
+    if (!amd && strcmp(name, "intel")) {
+        error_set(err, EINVAL, "unknown CPU vendor '%s'", name);
+        error_hint(err, "there are 'intel' and 'amd'");
+        return -EINVAL;
+    }
+    m->amd = amd;
+    for (unsigned id = 0; id < ARRAY_SIZE(features); id++)
+        if (features[id].software == (amd ? SOFT_INTEL : SOFT_AMD))
+            set(&m->features, id, false);
+    return 0;
+}
+
 /* "+name" or "-name" (also "name" after a model: the same as "+name"). */
 static int apply_feature(struct x86_cpu_model *m, const char *word,
                          const struct x86_features *supported, struct error **err)
 {
     bool on = *word != '-';
+    if (!strncmp(word, "vendor=", 7))
+        return apply_vendor(m, word + 7, err);
     if (*word == '-' || *word == '+')
         word++;
     for (unsigned id = 0; id < ARRAY_SIZE(features); id++) {
@@ -376,6 +395,23 @@ static unsigned core_bits(unsigned cpus)
     return bits;
 }
 
+/* Name and signature: the host's, unless its vendor is not the guest's. */
+static void identity(const struct x86_cpu_model *m, uint32_t name[3], uint32_t *signature)
+{
+    static const char intel[] = "GenuineIntel", amd[] = "AuthenticAMD";
+    enum { SKYLAKE_SERVER = 0x50654, ZEN_2 = 0x830f10 };
+    const char *text = m->amd ? amd : intel;
+    uint32_t a, b, c, d;
+
+    __cpuid(0, a, name[0], name[2], name[1]);
+    __cpuid(1, *signature, b, c, d);
+    if (m->amd == host_amd())
+        return;
+    *signature = m->amd ? ZEN_2 : SKYLAKE_SERVER;
+    for (unsigned i = 0; i < 3; i++)
+        name[i] = text4(text + 4 * i);
+}
+
 /* One cache as leaf 4 (Intel) and 0x8000001D (AMD) describe it. */
 static void put_cache(struct x86_cpu_model *m, unsigned n, unsigned type, unsigned level,
                       unsigned kib, unsigned ways, bool shared)
@@ -405,10 +441,10 @@ static void put_caches(struct x86_cpu_model *m)
 
 static void put_basic(struct x86_cpu_model *m)
 {
-    uint32_t a, b, c, d;
-    __cpuid(0, a, b, c, d);
-    put(m, 0, 0, m->amd ? 0xd : 0x16, b, c, d);
-    __cpuid(1, a, b, c, d);
+    uint32_t name[3], a;
+
+    identity(m, name, &a);
+    put(m, 0, 0, m->amd ? 0xd : 0x16, name[0], name[2], name[1]);
     put(m, 1, 0, a, 8 << 8 | min_u64(m->cpus, 255) << 16, 0, m->cpus > 1 ? 1 << 28 : 0);
     put(m, 5, 0, 0, 0, 0, 0);
     put(m, 6, 0, 0, 0, 0, 0);
@@ -448,12 +484,14 @@ static void put_hypervisor(struct x86_cpu_model *m)
 
 static void put_extended(struct x86_cpu_model *m)
 {
-    uint32_t a, b, c, d, v[4];
-    __cpuid(0, a, b, c, d);
-    put(m, 0x80000000, 0, m->amd ? 0x80000021 : 0x80000008, m->amd ? b : 0, m->amd ? c : 0,
-        m->amd ? d : 0);
+    uint32_t name[3], signature, a, b, c, d, v[4];
+    bool amd = m->amd;
+
+    identity(m, name, &signature);
+    put(m, 0x80000000, 0, amd ? 0x80000021 : 0x80000008, amd ? name[0] : 0, amd ? name[2] : 0,
+        amd ? name[1] : 0);
     __cpuid(0x80000001, a, b, c, d);
-    put(m, 0x80000001, 0, m->amd ? a : 0, m->amd ? b & 0xf0000000 : 0, 0, 0);
+    put(m, 0x80000001, 0, amd ? signature : 0, amd && host_amd() ? b & 0xf0000000 : 0, 0, 0);
     for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++) {
         if (!__get_cpuid(leaf, &v[0], &v[1], &v[2], &v[3]))
             memset(v, 0, sizeof v);
@@ -545,15 +583,31 @@ const struct x86_cpuid_leaf *x86_cpuid_find(const struct x86_cpu_model *m, uint3
     return NULL;
 }
 
+/* The TSC's rate as a fraction of the "crystal", which is what the APIC timer counts.
+ * Linux multiplies numerator and crystal in kHz in 32 bits: a fraction too fine for
+ * that is not told, and it measures. */
+static void put_tsc_ratio(uint32_t tsc_khz, uint32_t out[4])
+{
+    uint32_t a = tsc_khz, b = X86_APIC_BUS_KHZ;
+    while (b) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    if (tsc_khz / a > UINT32_MAX / X86_APIC_BUS_KHZ)
+        return;
+    out[0] = X86_APIC_BUS_KHZ / a;
+    out[1] = tsc_khz / a;
+    out[2] = X86_APIC_BUS_KHZ * 1000u;
+}
+
 static void patch_timing(const struct x86_cpu_model *m, uint32_t leaf, uint32_t out[4])
 {
     if (!m->tsc_khz)
         return;
     switch (leaf) {
-    case 0x15:                  /* the "crystal" is what the APIC timer counts */
-        out[0] = X86_APIC_BUS_KHZ;
-        out[1] = m->tsc_khz;
-        out[2] = X86_APIC_BUS_KHZ * 1000u;
+    case 0x15:
+        put_tsc_ratio(m->tsc_khz, out);
         break;
     case 0x16:
         out[0] = out[1] = m->tsc_khz / 1000;

@@ -6,10 +6,12 @@
  * Features are one X-macro list (cpuid_features.h): name, leaf, subleaf,
  * register, bit, and which engine can execute it. The default model exposes
  * what the engine really executes on this host and nothing that is expensive
- * to honour. The vendor is the host's, because behaviour that differs between
- * vendors is executed by the host.
+ * to honour. The vendor is the host's, because some of the behaviour that differs
+ * between vendors is executed by the host; asked for another one, the shared x86
+ * code behaves as that, and the rest stays as it is.
  *
- * --cpu NAME[,+feature][,-feature]; `--cpu list` prints models and features.
+ * --cpu NAME[,+feature][,-feature][,vendor=intel|amd]; `--cpu list` prints models
+ * and features.
  */
 #ifndef RING3_X86_CPUID_H
 #define RING3_X86_CPUID_H

@@ -117,6 +117,24 @@ static void shy_features_are_asked_for(void **state)
     assert_true(one.xcr0_allowed & X86_XCR0_PKRU);
 }
 
+static void vendor_can_be_chosen(void **state)
+{
+    struct x86_cpu_model m[2] = {make("default,vendor=amd", 1), make("default,vendor=intel", 1)};
+    uint32_t r[4];
+
+    for (unsigned i = 0; i < 2; i++) {
+        x86_cpuid_query(&m[i], NULL, 0, 0, 0, r);
+        assert_memory_equal(&r[1], i ? "Genu" : "Auth", 4);
+        assert_memory_equal(&r[3], i ? "ineI" : "enti", 4);
+        assert_memory_equal(&r[2], i ? "ntel" : "cAMD", 4);
+        assert_int_equal(m[i].amd, !i);
+        x86_cpuid_query(&m[i], NULL, 0, 1, 0, r);
+        assert_true(i ? (r[0] >> 8 & 15) == 6 : (r[0] >> 8 & 15) == 15);
+    }
+    assert_false(has(&m[1], X86_FEATURE_TOPOEXT));
+    refused("default,vendor=via", "unknown CPU vendor");
+}
+
 /* Every name is unique, every bit is listed once. */
 static void the_list_is_sound(void **state)
 {
@@ -224,6 +242,21 @@ static void timing_is_told_when_known(void **state)
     assert_memory_equal(name, "ring3virtual", 12);
 }
 
+/* Numerator by crystal in kHz fits 32 bits, or nothing is said. */
+static void tsc_ratio_fits_linux(void **state)
+{
+    struct x86_cpu_model m = make("default,vendor=intel", 1);
+
+    m.tsc_khz = 2600000;
+    assert_int_equal(ask(&m, NULL, 0x15, 0).eax, 5);
+    assert_int_equal(ask(&m, NULL, 0x15, 0).ebx, 13);
+    assert_int_equal(ask(&m, NULL, 0x15, 0).ecx, X86_APIC_BUS_KHZ * 1000u);
+    m.tsc_khz = 2596123;
+    assert_int_equal(ask(&m, NULL, 0x15, 0).eax, 0);
+    assert_int_equal(ask(&m, NULL, 0x15, 0).ebx, 0);
+    assert_int_equal(ask(&m, NULL, 0x16, 0).eax, 2596);
+}
+
 static void the_instruction_answers(void **state)
 {
     struct fixture *f = *state;
@@ -273,9 +306,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(texts), T(bad_texts), T(levels_contain_each_other), T(software_promises),
-        T(shy_features_are_asked_for),
+        T(shy_features_are_asked_for), T(vendor_can_be_chosen),
         T(the_list_is_sound), T(flags_depend_on_state), T(xsave_sizes_follow_xcr0),
         T(topology_counts_the_vcpus), T(leaves_are_reachable), T(timing_is_told_when_known),
+        T(tsc_ratio_fits_linux),
         T(the_instruction_answers), T(models_are_listed), T(lacking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
