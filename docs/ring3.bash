@@ -6,8 +6,8 @@ _ring3()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run doctor help version"
     local run_options="--kernel --initrd --append --module --memory --engine --machine --cpu
-        --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port --test-device
-        --trace --log --help"
+        --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
+        --test-device --trace --dump-blocks --log --help"
 
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
@@ -19,7 +19,7 @@ _ring3()
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
 
     case ${COMP_WORDS[1]}:$prev in
-    run:--kernel|run:--initrd|run:--module|run:--log|run:--serial|run:--debugcon)
+    run:--kernel|run:--initrd|run:--module|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames ;;
     run:--engine)

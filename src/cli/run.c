@@ -34,7 +34,7 @@ struct run_options {
     struct option_list modules;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
-    const char *serial, *debugcon, *log, *trace;
+    const char *serial, *debugcon, *log, *trace, *dump_blocks;
     bool no_reboot, test_device;
 };
 
@@ -68,6 +68,8 @@ static const struct option options[] = {
      FIELD(test_device)},
     {"trace", "CATEGORIES", "log what happens: exits,device,irq,msr,cpuid,exception,\n"
                             "memory,translate,boot,engine or all", OPTION_STRING, FIELD(trace)},
+    {"dump-blocks", "FILE", "at the end: guest and host code of every translated block there",
+     OPTION_STRING, FIELD(dump_blocks)},
     {"log", "FILE", "write warnings and traces there instead of to stderr", OPTION_STRING,
      FIELD(log)},
     {NULL},
@@ -88,6 +90,7 @@ struct run {
     struct sink out, log, debugcon;
     struct log logger;
     struct console *console;
+    FILE *code_dump;                   /* --dump-blocks */
     _Atomic(struct machine *) machine;
     /* The first output that failed: the guest's text is lost, so the run is. */
     _Atomic(struct sink *) failed_sink;
@@ -273,6 +276,7 @@ static struct machine_config machine_config(struct run *run)
     c.no_irqchip = strcmp(o->irqchip, "user") == 0;
     c.debug_exit_port = (uint16_t)o->debug_exit_port;
     c.log = &run->logger;
+    c.code_dump = run->code_dump;
     if (run->out.pump)
         c.serial = console_serial(run->console);
     if (run->debugcon.pump)
@@ -410,6 +414,34 @@ static int finish_status(struct run *run, int status)
     return cli_fail(CLI_HOST_FAILED, &err);
 }
 
+static int open_code_dump(struct run *run, struct error **err)
+{
+    const char *path = run->options.dump_blocks;
+
+    if (!path)
+        return 0;
+    run->code_dump = fopen(path, "we");
+    if (!run->code_dump)
+        return error_set(err, errno, "cannot open '%s' for writing: %s", path, strerror(errno));
+    return 0;
+}
+
+/* The status, unless the code of a run that went well could not be written. */
+static int close_code_dump(struct run *run, int status)
+{
+    FILE *f = run->code_dump;
+    struct error *err = NULL;
+    bool failed = f && (fflush(f) != 0 || ferror(f));
+    int code = errno;
+
+    if (f)
+        fclose(f);
+    if (!failed || status != CLI_OK)
+        return status;
+    error_set(&err, code, "cannot write '%s': %s", run->options.dump_blocks, strerror(code));
+    return cli_fail(CLI_HOST_FAILED, &err);
+}
+
 static int start_and_run(struct run *run)
 {
     bool uses_stdio = strcmp(run->options.serial, "stdio") == 0;
@@ -417,7 +449,7 @@ static int start_and_run(struct run *run)
     struct error *err = NULL;
     int status = CLI_CANNOT_START;
 
-    if (open_sinks(run, &err) < 0) {
+    if (open_sinks(run, &err) < 0 || open_code_dump(run, &err) < 0) {
         status = cli_fail(CLI_CANNOT_START, &err);
         goto out;
     }
@@ -441,7 +473,7 @@ out:
     sink_close(&run->debugcon);
     sink_close(&run->out);
     sink_close(&run->log);
-    return status;
+    return close_code_dump(run, status);
 }
 
 int cmd_run(int argc, char **argv)

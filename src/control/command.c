@@ -136,6 +136,28 @@ static int do_trace(struct machine *m, int argc, char **argv, struct strbuf *out
     return 0;
 }
 
+static int do_dump_blocks(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    struct error *err = NULL;
+    FILE *f;
+
+    if (argc != 2)
+        return command_refuse(out, "dump-blocks into which FILE?");
+    f = fopen(argv[1], "we");
+    if (!f)
+        return command_refuse(out, "cannot open '%s' for writing: %s", argv[1], strerror(errno));
+    int r = machine_dump_code(m, f, &err);
+    if (fclose(f) != 0 && r == 0)
+        r = error_set(&err, errno, "cannot write '%s': %s", argv[1], strerror(errno));
+    if (r < 0) {
+        char *text = error_text(err);
+        strbuf_addf(out, "%s\n", text);
+        free(text);
+        error_free(&err);
+    }
+    return r;
+}
+
 const struct command command_table[] = {
     {"help", "", "print this list", do_help},
     {"info", "WHAT", "show something (see below)", do_info},
@@ -146,6 +168,7 @@ const struct command command_table[] = {
     {"continue", "", "let them go on", do_continue},
     {"reset", "", "press the reset button", do_reset},
     {"nmi", "", "send a non-maskable interrupt", do_nmi},
+    {"dump-blocks", "FILE", "write guest and host code of every translated block", do_dump_blocks},
     {"trace", "CATEGORIES", "print what happens: all, none, exits,device,irq,...", do_trace},
     {"quit", "", "end the virtual machine", do_quit},
     {NULL},
@@ -179,13 +202,14 @@ static int split(char *line, char **argv)
 int command_execute(struct machine *m, const char *line, struct strbuf *out)
 {
     char copy[LINE_BYTES_MAX], *argv[COMMAND_ARGS_MAX + 1];
+    const char *name = line + strspn(line, " \t");
     size_t at = 0;
 
     /* "x/16i" is "x /16i". */
-    for (const char *c = line; *c; c++) {
+    for (const char *c = name; *c; c++) {
         if (at + 2 >= sizeof copy)
             return command_refuse(out, "the line is too long");
-        if (*c == '/' && at && copy[at - 1] != ' ')
+        if (*c == '/' && at && c == name + strcspn(name, " \t/"))
             copy[at++] = ' ';
         copy[at++] = *c;
     }

@@ -139,8 +139,7 @@ int info_engine(struct machine *m, int argc, char **argv, struct strbuf *out)
     strbuf_addf(out, "%s: %s\n", engine->name, engine->summary);
     strbuf_addf(out, "%u vCPU(s), %s\n", machine_cpus(m),
                 machine_paused(m) ? "paused" : "running");
-    if (engine->describe)
-        engine->describe(machine_engine_vm(m), out);
+    machine_describe_engine(m, out);
     return 0;
 }
 

@@ -35,6 +35,7 @@
 #define RING3_ENGINE_ENGINE_H
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include "base/counters.h"
 #include "base/types.h"
 #include "engine/guest.h"
@@ -85,6 +86,25 @@ enum engine_request {
     REQUEST_NMI_AGAIN = 32, REQUEST_NMIS = REQUEST_NMI | REQUEST_NMI_AGAIN,
 };
 
+/* What a vCPU's thread is at, for whoever samples it (`info engine`): a plain byte
+ * that the thread writes when that changes. */
+#define ENGINE_DOINGS(X)                                            \
+    X(OTHER,       "slow paths")                                    \
+    X(GUEST,       "guest code")                                    \
+    X(GUEST_KERNEL, "translated kernel code")                       \
+    X(GUEST_USER,  "translated user code")                          \
+    X(INTERPRET,   "interpreting")                                  \
+    X(TRANSLATE,   "translating")                                   \
+    X(DEVICE,      "devices")                                       \
+    X(IDLE,        "idle")
+
+enum engine_doing {
+#define X(id, name) ENGINE_DOES_##id,
+    ENGINE_DOINGS(X)
+#undef X
+    ENGINE_DOINGS_COUNT
+};
+
 enum engine_exit {
     ENGINE_BUDGET,       /* max_instructions executed */
     ENGINE_KICKED,       /* REQUEST_EXIT, INIT or SIPI */
@@ -115,6 +135,8 @@ struct engine_vm_config {
     struct log *log;
     unsigned cpus;
     bool want_irqchip;                   /* ignored without ENGINE_CAP_IRQCHIP */
+    FILE *code_dump;                     /* dump_code() of code that is thrown away; blocks
+                                            count their executions then. NULL: not wanted */
 };
 
 /* Embedded first in each engine's own struct. */
@@ -131,6 +153,7 @@ struct engine_vcpu {
     _Atomic uint32_t requests;
     _Atomic uint32_t wake_mask;          /* valid after ENGINE_HALTED */
     _Atomic uint8_t sipi_vector;
+    _Atomic uint8_t doing;               /* enum engine_doing */
     struct counters counters;
     struct error *failure;               /* after ENGINE_FAILED; owned by the vCPU */
 };
@@ -161,6 +184,8 @@ struct engine_ops {
                             uint64_t *rips, unsigned max);
     /* Free-form lines for `info engine`. May be NULL. */
     void (*describe)(struct engine_vm *vm, struct strbuf *out);
+    /* Guest and host code of everything translated; no vCPU runs. May be NULL. */
+    void (*dump_code)(struct engine_vm *vm, FILE *out);
 };
 
 extern const struct engine_ops engine_kvm, engine_dbt, engine_interp;
@@ -190,6 +215,14 @@ static inline void engine_vcpu_request(struct engine_vcpu *v, uint32_t bits)
 static inline uint32_t engine_vcpu_nmi(struct engine_vcpu *v)
 {
     return atomic_load(&v->requests) & REQUEST_NMI ? REQUEST_NMI_AGAIN : REQUEST_NMI;
+}
+/* Returns what it was before. */
+static inline uint8_t engine_vcpu_does(struct engine_vcpu *v, enum engine_doing doing)
+{
+    uint8_t before = atomic_load_explicit(&v->doing, memory_order_relaxed);
+
+    atomic_store_explicit(&v->doing, (uint8_t)doing, memory_order_relaxed);
+    return before;
 }
 static inline void engine_vcpu_clear(struct engine_vcpu *v, uint32_t bits)
 {

@@ -7,37 +7,56 @@
 
 #include "irqchip/intc.h"
 
+/* The time is the devices' until device_left(). */
+static uint8_t device_entered(struct machine *m, unsigned vcpu)
+{
+    return engine_vcpu_does(m->vcpu[vcpu].engine, ENGINE_DOES_DEVICE);
+}
+
+static void device_left(struct machine *m, unsigned vcpu, uint8_t before)
+{
+    engine_vcpu_does(m->vcpu[vcpu].engine, (enum engine_doing)before);
+}
+
 static uint64_t pio_read(void *guest, unsigned vcpu, uint16_t port, unsigned size)
 {
     struct machine *m = guest;
+    uint8_t before = device_entered(m, vcpu);
+    uint64_t value = bus_read(m->bus, BUS_PIO, port, size);
 
-    return bus_read(m->bus, BUS_PIO, port, size);
+    device_left(m, vcpu, before);
+    return value;
 }
 
 static void pio_write(void *guest, unsigned vcpu, uint16_t port, unsigned size, uint64_t value)
 {
     struct machine *m = guest;
+    uint8_t before = device_entered(m, vcpu);
 
     bus_write(m->bus, BUS_PIO, port, size, value);
+    device_left(m, vcpu, before);
 }
 
 static uint64_t mmio_read(void *guest, unsigned vcpu, gpa_t a, unsigned size)
 {
     struct machine *m = guest;
+    uint8_t before = device_entered(m, vcpu);
     uint64_t value;
 
-    if (m->intc && intc_mmio_read(m->intc, vcpu, a, size, &value))
-        return value;
-    return bus_read(m->bus, BUS_MMIO, a.v, size);
+    if (!m->intc || !intc_mmio_read(m->intc, vcpu, a, size, &value))
+        value = bus_read(m->bus, BUS_MMIO, a.v, size);
+    device_left(m, vcpu, before);
+    return value;
 }
 
 static void mmio_write(void *guest, unsigned vcpu, gpa_t a, unsigned size, uint64_t value)
 {
     struct machine *m = guest;
+    uint8_t before = device_entered(m, vcpu);
 
-    if (m->intc && intc_mmio_write(m->intc, vcpu, a, size, value))
-        return;
-    bus_write(m->bus, BUS_MMIO, a.v, size, value);
+    if (!m->intc || !intc_mmio_write(m->intc, vcpu, a, size, value))
+        bus_write(m->bus, BUS_MMIO, a.v, size, value);
+    device_left(m, vcpu, before);
 }
 
 static int intr_ack(void *guest, unsigned vcpu)

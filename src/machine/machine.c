@@ -108,7 +108,7 @@ static int make_vm(struct machine *m, struct error **err)
     struct engine_vm_config vc = {
         .memory = m->memory, .clock = m->clock, .guest = &machine_guest_ops, .guest_opaque = m,
         .log = m->log, .cpus = m->config.cpus, .want_irqchip = !m->config.no_irqchip,
-        .host_lacks = &m->host_lacks,
+        .host_lacks = &m->host_lacks, .code_dump = m->config.code_dump,
     };
     int rc = make_model(m, err);
 
@@ -119,6 +119,16 @@ static int make_vm(struct machine *m, struct error **err)
     if (rc)
         return error_wrap(err, "engine %s", m->engine->name);
     return vcpus_create(m, err);
+}
+
+static int check_dump(struct machine *m, struct error **err)
+{
+    if (!m->config.code_dump || m->engine->dump_code)
+        return 0;
+    error_set(err, EINVAL, "engine %s translates nothing: there are no blocks to dump",
+              m->engine->name);
+    error_hint(err, "use --engine dbt");
+    return -EINVAL;
 }
 
 static void unmake_vm(struct machine *m)
@@ -201,6 +211,8 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
         rc = make_parts(m, err);
     if (!rc)
         rc = make_engine(m, &refused, err);
+    if (!rc)
+        rc = check_dump(m, err);
     if (!rc)
         rc = m->ops->build(m, err);
     if (!rc)
@@ -410,6 +422,8 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     m->running = false;
     if (rc)
         return rc;
+    if (m->config.code_dump)
+        m->engine->dump_code(m->vm, m->config.code_dump);
     if (!m->finished)
         finish(m, MACHINE_STOPPED, 0, 0);
     *result = m->result;

@@ -17,6 +17,7 @@
 #ifndef RING3_MACHINE_MACHINE_H
 #define RING3_MACHINE_MACHINE_H
 
+#include <stdio.h>
 #include "base/types.h"
 #include "bus/device.h"
 #include "x86/cpuid.h"
@@ -60,6 +61,8 @@ struct machine_config {
     uint16_t debug_exit_port;      /* 0 = 0xF4 */
     struct machine_serial serial, debugcon;
     struct log *log;
+    FILE *code_dump;               /* translated code goes there at the end, or NULL;
+                                      whoever owns it looks for errors */
 };
 
 enum machine_end {
@@ -125,6 +128,11 @@ size_t machine_devices(struct machine *m, struct device **out, size_t max);
 /* Guest-virtual read through the vCPU's page tables, without side effects. */
 size_t machine_read_virtual(struct machine *m, const struct x86_state *s, gva_t a,
                             void *buf, size_t len);
+/* Where the time goes (looks for some hundredths of a second) and what the engine
+ * tells of itself. */
+void machine_describe_engine(struct machine *m, struct strbuf *out);
+/* Guest and host code of everything translated. EINVAL: this engine does not translate. */
+int machine_dump_code(struct machine *m, FILE *out, struct error **err);
 /* Registers, control registers, exception chain and disassembly around RIP. */
 void machine_fault_report(struct machine *m, unsigned vcpu, struct strbuf *out);
 

@@ -48,10 +48,12 @@ static void vcpu_sleep(struct machine_vcpu *v, uint32_t mask)
     struct engine_vcpu *e = v->engine;
     uint32_t seen;
 
+    engine_vcpu_does(e, ENGINE_DOES_IDLE);
     atomic_store(&v->asleep, true);
     while (!((seen = atomic_load(&e->requests)) & (mask | REQUEST_EXIT)))
         futex(&e->requests, FUTEX_WAIT, seen);
     atomic_store(&v->asleep, false);
+    engine_vcpu_does(e, ENGINE_DOES_OTHER);
 }
 
 /* INIT and SIPI (Intel SDM vol. 3, 8.4). INIT sends the boot processor to the
@@ -94,6 +96,7 @@ static void vcpu_ended(struct machine_vcpu *v, enum machine_end end)
 static void vcpu_step(struct machine_vcpu *v)
 {
     struct engine_vcpu *e = v->engine;
+    enum engine_exit why;
 
     if ((atomic_load(&e->requests) & (REQUEST_INIT | REQUEST_SIPI)) && vcpu_take_init_sipi(v)) {
         vcpu_ended(v, MACHINE_FAILED);
@@ -105,7 +108,10 @@ static void vcpu_step(struct machine_vcpu *v)
             vcpu_sleep(v, REQUEST_INIT | REQUEST_SIPI);
         return;
     }
-    switch (e->ops->run(e, 0)) {
+    engine_vcpu_does(e, ENGINE_DOES_GUEST);
+    why = e->ops->run(e, 0);
+    engine_vcpu_does(e, ENGINE_DOES_OTHER);
+    switch (why) {
     case ENGINE_BUDGET:
     case ENGINE_KICKED:
     case ENGINE_DEBUG:

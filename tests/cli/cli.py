@@ -390,13 +390,52 @@ class Console(CliTest):
             self.assertRegex(f.read(), r"(?m)^\[(device|boot)\] ")
 
 
+class Translator(CliTest):
+    """What can be seen of the translator."""
+
+    def test_dump_blocks(self):
+        path = self.files.path("blocks.txt")
+        loop = b"\xb9\x10\x27\0\0\xe2\xfe"          # mov ecx, 10000; loop
+        kernel = self.files.make("loop", guests.image(loop, guests.text("x"), guests.power_off()))
+        result = ring3("run", "--engine", "dbt", "--kernel", kernel, "--dump-blocks", path)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (OK, b"x", b""))
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        self.assertRegex(text, r"(?m)^# vcpu 0: \d+ blocks and traces")
+        self.assertRegex(text, r"(?m)^block 1000[0-9a-f]+  phys 1000[0-9a-f]+  32-bit kernel")
+        self.assertRegex(text, r"(?m)^#\d+ +1000[0-9a-f]+  out dx, al +\|")
+        self.assertRegex(text, r"EXIT of #\d+: interpret, taken [1-9]\d* times")
+        ran = [int(n) for n in re.findall(r"(?m)^  ran (\d+) times; ", text)]
+        self.assertGreaterEqual(sum(ran), 10000)
+        # Each loop's own block comes before those that ran once.
+        self.assertGreater(ran[0], 1)
+        self.assertEqual(len(re.findall(r"(?m)^  ends: ", text)), len(ran))
+
+    def test_dump_that_cannot_be(self):
+        self.one_line(ring3("run", "--engine", "interp", "--kernel", self.off, "--dump-blocks",
+                            self.files.path("none.txt")), USAGE, "translates nothing", "dbt")
+        run = ["run", "--engine", "dbt", "--kernel", self.off, "--dump-blocks"]
+        self.one_line(ring3(*run, "/nonexistent/x"), CANNOT_START, "cannot open '/nonexistent/x'")
+        self.one_line(ring3(*run, "/dev/full"), HOST_FAILED, "cannot write '/dev/full'", "space")
+
+    def test_trace_translate(self):
+        log = self.files.path("translate.txt")
+        result = ring3("run", "--engine", "dbt", "--kernel", self.hello, "--trace", "translate",
+                       "--log", log)
+        self.assertEqual((result.returncode, result.stdout), (OK, b"hello\n"))
+        with open(log, encoding="utf-8") as f:
+            text = f.read()
+        self.assertRegex(text, r"(?m)^\[translate\] vcpu 0: block 1000[0-9a-f]+ at 1000[0-9a-f]+, "
+                               r"32-bit kernel: \d+ instructions, \d+ bytes, become \d+ bytes")
+
+
 class Terminal(CliTest):
     """`ring3 run` on a pseudo-terminal that is its controlling one."""
 
-    def start(self, kernel):
+    def start(self, kernel, engine="interp"):
         pid, fd = pty.fork()
         if pid == 0:
-            os.execv(RING3, [RING3, "run", "--engine", "interp", "--kernel", kernel])
+            os.execv(RING3, [RING3, "run", "--engine", engine, "--kernel", kernel])
         self.addCleanup(os.close, fd)
         self.addCleanup(self.reap, pid)
         self.pid, self.fd, self.seen = pid, fd, b""
@@ -453,6 +492,24 @@ class Terminal(CliTest):
         self.expect(b"ended by Ctrl-A x")
         self.assertEqual(self.ended(), STOPPED)
         self.assertFalse(self.is_raw())
+
+    def test_monitor_on_the_translator(self):
+        path = self.files.path("monitor-blocks.txt")
+        self.start(self.files.make("echo", guests.image(
+            guests.text("ready\n"), guests.echo_until("q"), guests.power_off())), "dbt")
+        self.expect(b"ready")
+        self.type(b"\001c")
+        self.expect(b"(ring3) ")
+        self.type(b"info engine\r")
+        for what in (b"time:", b"%", b"vCPU 0", b"blocks ", b"code cache", b"linked",
+                     b"invalidated", b"left for", b"fills", b"interpreted", b"(ring3) "):
+            self.expect(what)
+        self.type(f"dump-blocks {path}\r".encode())
+        self.expect(b"(ring3) ")
+        with open(path, encoding="utf-8") as f:
+            self.assertIn("out dx, al", f.read())
+        self.type(b"quit\r")
+        self.assertEqual(self.ended(), STOPPED)
 
     def test_monitor(self):
         self.start_echo()

@@ -30,13 +30,18 @@ struct machine {
     unsigned resets, nmis, stops;
 };
 
-static void describe_engine(struct engine_vm *vm, struct strbuf *out)
+static const struct engine_ops fake_engine = {.name = "fake", .summary = "nothing runs"};
+
+void machine_describe_engine(struct machine *m, struct strbuf *out)
 {
     strbuf_addf(out, "fake details\n");
 }
 
-static const struct engine_ops fake_engine = {
-    .name = "fake", .summary = "nothing runs", .describe = describe_engine};
+int machine_dump_code(struct machine *m, FILE *out, struct error **err)
+{
+    fprintf(out, "fake code\n");
+    return 0;
+}
 
 void machine_pause(struct machine *m) { m->paused = true; }
 void machine_resume(struct machine *m) { m->paused = false; }
@@ -291,6 +296,23 @@ static int group_teardown(void **state)
     return 0;
 }
 
+static void dump_blocks(void **state)
+{
+    struct machine *m = *state;
+    char line[64], text[32];
+    FILE *f = tmpfile();
+
+    assert_non_null(f);
+    snprintf(line, sizeof line, "dump-blocks /proc/self/fd/%d", fileno(f));
+    expect(m, line, "");
+    rewind(f);
+    assert_non_null(fgets(text, sizeof text, f));
+    assert_string_equal(text, "fake code\n");
+    fclose(f);
+    expect_part(m, "dump-blocks", -EINVAL, "which FILE");
+    expect_part(m, "dump-blocks /nonexistent/x", -EINVAL, "cannot open '/nonexistent/x'");
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -302,6 +324,7 @@ int main(void)
         TEST(memory_in_every_format),
         TEST(code_is_disassembled),
         TEST(bad_requests),
+        TEST(dump_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, group_teardown);
 }

@@ -155,6 +155,41 @@ uint32_t *dbt_cache_countdown(struct dbt_cache *c)
     return at;
 }
 
+uint64_t *dbt_cache_counter(struct dbt_cache *c)
+{
+    size_t at = align_up(c->countdowns, 2);
+    uint64_t *counter = (uint64_t *)(void *)(c->exec + c->bytes + 4 * at);
+
+    if (at + 2 > COUNTDOWNS)
+        return NULL;
+    c->countdowns = at + 2;
+    *counter = 0;
+    return counter;
+}
+
+struct dbt_block *const *dbt_cache_blocks(const struct dbt_cache *c, size_t *count)
+{
+    *count = c->blocks;
+    return c->block;
+}
+
+size_t dbt_cache_size(const struct dbt_cache *c)
+{
+    return c->bytes;
+}
+
+/* Unlinked, it leads to the exit whose return address the site is. */
+bool dbt_cache_linked(const struct dbt_cache *c, const struct dbt_block *b,
+                      const struct dbt_site *site)
+{
+    const uint8_t *exit = c->write + (b->host - c->exec) + site->host_offset, *to;
+    int32_t rel;
+
+    __builtin_memcpy(&rel, site->jump, 4);
+    to = site->jump + 4 + rel;
+    return to >= exit || to + 16 < exit;
+}
+
 static uint8_t *writable(const struct dbt_cache *c, const uint8_t *executable)
 {
     return c->write + (executable - c->exec);

@@ -153,6 +153,7 @@ struct dbt_site {
     uint8_t kind;                           /* enum dbt_exit */
     uint8_t size;                           /* SLOW: bytes accessed, and how */
     bool write;
+    uint32_t exits;                         /* so many times */
     uint64_t target;                        /* CHAIN: guest address */
     uint8_t *jump;                          /* CHAIN: the rel32 to patch (writable mapping) */
     dbt_helper *helper;                     /* HELPER, with its operand */
@@ -196,6 +197,7 @@ struct dbt_block {
     bool dropped;
     bool uses_fpu;                          /* may be entered in mid-block only with fpu_live */
     uint32_t *countdown;                    /* to its becoming a trace; NULL: never */
+    uint64_t *ran;                          /* executions; NULL: nobody asked */
     struct dbt_block *trace;                /* of which this is the head */
     struct dbt_block *head;                 /* this is the trace of that block */
     bool loops;                             /* and leads back to it */
@@ -235,6 +237,13 @@ void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt
 /* A counter for the next block, within reach of RIP-relative addresses; NULL: there
  * are no more. */
 uint32_t *dbt_cache_countdown(struct dbt_cache *c);
+uint64_t *dbt_cache_counter(struct dbt_cache *c);     /* the same, starting from 0 */
+/* All blocks and traces, in the order of their host code, dropped ones too. */
+struct dbt_block *const *dbt_cache_blocks(const struct dbt_cache *c, size_t *count);
+size_t dbt_cache_size(const struct dbt_cache *c);
+/* Does this CHAIN site's jump lead to a block by now? */
+bool dbt_cache_linked(const struct dbt_cache *c, const struct dbt_block *b,
+                      const struct dbt_site *site);
 /* What RIP-relative emitters (emit.h) want to know of an address. */
 const uint8_t *dbt_cache_near(const struct dbt_cache *c, const void *executable);
 /* From now on `head` jumps to `trace`. */
@@ -368,6 +377,7 @@ struct dbt_translation {
     bool loops;                             /* the trace leads back to its head */
     bool aligned;                           /* this instruction faults unless its operand is */
     uint32_t *countdown;
+    uint64_t *ran;
     const struct x86_cpu *cpu;
     const struct dbt_cache *cache;
     const struct dbt_thunks *thunks;

@@ -244,6 +244,16 @@ void emit_store32_rip(struct emit *e, const uint8_t *to, enum host_reg src)
     emit_rip(e, 0x89, false, src, to);
 }
 
+void emit_load_rip(struct emit *e, enum host_reg dst, const uint8_t *to)
+{
+    emit_rip(e, 0x8b, true, dst, to);
+}
+
+void emit_store_rip(struct emit *e, const uint8_t *to, enum host_reg src)
+{
+    emit_rip(e, 0x89, true, src, to);
+}
+
 void emit_lea_rip(struct emit *e, enum host_reg dst, const uint8_t *to)
 {
     emit_rip(e, 0x8d, true, dst, to);

@@ -118,6 +118,8 @@ void emit_sar(struct emit *e, enum host_reg reg, unsigned count, struct host_mem
 void emit_not(struct emit *e, enum host_reg r);
 /* ecx = *at and back; lea. RIP-relative: `to` is where it would be if it were as far
  * from the writable mapping as it is from the executable one. */
+void emit_load_rip(struct emit *e, enum host_reg dst, const uint8_t *to);
+void emit_store_rip(struct emit *e, const uint8_t *to, enum host_reg src);
 void emit_load32_rip(struct emit *e, enum host_reg dst, const uint8_t *to);
 void emit_store32_rip(struct emit *e, const uint8_t *to, enum host_reg src);
 void emit_lea_rip(struct emit *e, enum host_reg dst, const uint8_t *to);

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/error.h"
-#include "base/strbuf.h"
+#include "base/log.h"
 #include "engine/dbt/host.h"
 #include "engine/dbt/translate.h"
 #include "x86/cpuid.h"
@@ -20,7 +20,7 @@
 #include "x86/hostinsn.h"
 
 /* A space takes a TiB of 128: half of them for all vCPUs together. */
-enum { CACHE_BYTES = 64 << 20, SPACES_MAX = 64, SHOWN_MNEMONICS = 20 };
+enum { CACHE_BYTES = 64 << 20, SPACES_MAX = 64 };
 
 /* ---- what the interpreter tells us ------------------------------------------ */
 
@@ -37,6 +37,9 @@ static bool written(struct interp *v, uint64_t start, uint64_t last)
     unsigned n = dbt_cache_drop(d->cache, start, last - start + 1);
 
     counter_add(&v->vcpu.counters, COUNTER_blocks_dropped, n);
+    if (n)
+        log_trace(v->vm->vm.config.log, TRANSLATE, "vcpu %u: %llx-%llx written, %u blocks dropped",
+                  v->vcpu.index, (unsigned long long)start, (unsigned long long)last, n);
     return dbt_cache_page_has_code(d->cache, start);
 }
 
@@ -76,6 +79,12 @@ static void tlb_flushed(void *env, const gva_t *lin, bool global)
 
     interp_env_ops.tlb_flushed(env, lin, global);
     dbt_paging_flushed(d, lin, global);
+    if (lin)
+        log_trace(d->interp.vm->vm.config.log, TRANSLATE, "vcpu %u: page %llx flushed",
+                  d->interp.vcpu.index, (unsigned long long)lin->v);
+    else
+        log_trace(d->interp.vm->vm.config.log, TRANSLATE, "vcpu %u: tables flushed%s",
+                  d->interp.vcpu.index, global ? ", global pages too" : "");
 }
 
 /* ---- vCPU ------------------------------------------------------------------- */
@@ -172,52 +181,6 @@ static void dbt_features(struct x86_features *out)
     x86_feature_shy(out, X86_FEATURE_SMAP);
 }
 
-/* What the interpreter was given most, and how often. */
-static void describe_handed_over(const struct dbt_vcpu *d, struct strbuf *out)
-{
-    uint64_t below = UINT64_MAX;
-    unsigned last = 0;
-
-    for (unsigned n = 0; n < SHOWN_MNEMONICS; n++) {
-        unsigned best = 0;
-        uint64_t count = 0;
-
-        /* The next smaller count; among equals, the next number. */
-        for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++) {
-            uint64_t v = d->handed_over[m];
-            if (v > count && (v < below || (v == below && m > last))) {
-                best = m;
-                count = v;
-            }
-        }
-        if (!count)
-            return;
-        strbuf_addf(out, "  interpreted %-12s %llu\n",
-                    best ? ZydisMnemonicGetString(best) : "(page end)",
-                    (unsigned long long)count);
-        below = count;
-        last = best;
-    }
-}
-
-static void dbt_describe(struct engine_vm *vm, struct strbuf *out)
-{
-    static const char *const name[DBT_EXITS] = {"slow", "interp", "chain", "lookup", "fpu",
-                                                "hot", "helper", "dropped", "fault"};
-    const struct interp_vm *m = (const struct interp_vm *)vm;
-
-    for (unsigned i = 0; i < vm->config.cpus; i++) {
-        const struct dbt_vcpu *d = (const struct dbt_vcpu *)m->vcpu[i];
-
-        strbuf_addf(out, "vcpu %u: %zu KiB of code, %llu table fills, %llu interpreted\n", i,
-                    dbt_cache_used(d->cache) >> 10, (unsigned long long)d->fills,
-                    (unsigned long long)d->interpreted);
-        for (unsigned e = 0; e < DBT_EXITS; e++)
-            strbuf_addf(out, "  exit %-8s %llu\n", name[e], (unsigned long long)d->exits[e]);
-        describe_handed_over(d, out);
-    }
-}
-
 const struct engine_ops engine_dbt = {
     .name = "dbt",
     .summary = "our own translator: near-native speed, no KVM needed",
@@ -234,4 +197,5 @@ const struct engine_ops engine_dbt = {
     .dirty_log = interp_dirty_log,
     .fault_chain = interp_fault_chain,
     .describe = dbt_describe,
+    .dump_code = dbt_dump_code,
 };

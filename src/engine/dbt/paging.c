@@ -39,15 +39,18 @@ void dbt_paging_flushed(struct dbt_vcpu *d, const gva_t *lin, bool global)
     struct dbt_tables *t = d->tables;
 
     if (lin) {
+        d->stats.flushes_page++;
         flush_page(d, &t->kernel, *lin);
         for (unsigned i = 0; i < t->users; i++)
             flush_page(d, &t->user[i], *lin);
         return;
     }
     if (global) {
+        d->stats.flushes_all++;
         dbt_tables_flush(t);
         dbt_paging_jumps_flush(d);
     } else {
+        d->stats.flushes_local++;
         dbt_tables_flush_local(t);
         dbt_jumps_flush_local(&t->kernel, &d->thunks);
         for (unsigned i = 0; i < t->users; i++) {

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include "base/bug.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "engine/dbt/frame.h"
 #include "engine/dbt/translate.h"
 
@@ -71,6 +72,13 @@ static uint32_t mode_key(const struct dbt_vcpu *d)
 
 static void forget_all(struct dbt_vcpu *d)
 {
+    FILE *dump = d->interp.vcpu.vm->config.code_dump;
+
+    d->stats.resets++;
+    if (unlikely(log_tracing(d->interp.vcpu.vm->config.log, LOG_TRANSLATE)))
+        dbt_trace_reset(d);
+    if (unlikely(dump))
+        dbt_dump_vcpu(d, dump);
     dbt_cache_reset(d->cache);
     dbt_paging_jumps_flush(d);
     for (unsigned i = 0; i < ARRAY_SIZE(d->left_at); i++)
@@ -82,6 +90,7 @@ static void forget_all(struct dbt_vcpu *d)
 static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
 {
     struct dbt_translation *t = d->t;
+    struct dbt_block *b;
 
     if (!dbt_cache_begin(d->cache, &t->e))
         return NULL;
@@ -92,8 +101,10 @@ static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
     t->mode = proto->mode;
     t->code_bits = proto->mode & DBT_MODE_BITS;
     t->countdown = proto->countdown;
+    t->ran = d->interp.vcpu.vm->config.code_dump ? dbt_cache_counter(d->cache) : NULL;
     if (!dbt_translate(t))
         return NULL;
+    proto->ran = t->ran;
     proto->insns = (uint16_t)t->insns;
     proto->sites = (uint16_t)t->sites;
     proto->parts = (uint16_t)t->parts;
@@ -104,7 +115,10 @@ static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
     proto->part = t->part;
     proto->body = t->body;
     COUNT(&d->interp.vcpu.counters, blocks_made);
-    return dbt_cache_commit(d->cache, &t->e, proto);
+    b = dbt_cache_commit(d->cache, &t->e, proto);
+    if (unlikely(log_tracing(d->interp.vcpu.vm->config.log, LOG_TRANSLATE)))
+        dbt_trace_made(d, b);
+    return b;
 }
 
 /* The page behind the one at s.rip, host address and guest-physical one; NULL: not
@@ -166,6 +180,7 @@ static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint
     d->t->guide = NULL;
     d->t->source = source;
     proto.phys2 = source.phys2;
+    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_TRANSLATE);
     counted = !d->counting && !source.phys2;
     proto.countdown = counted ? dbt_cache_countdown(d->cache) : NULL;
     b = make(d, &proto);
@@ -176,6 +191,7 @@ static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint
         b = make(d, &proto);
         BUG_ON(!b);
     }
+    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
     return b;
 }
 
@@ -235,11 +251,15 @@ static struct dbt_block *trace(struct dbt_vcpu *d, struct dbt_block *head)
 
     if (known(d, head->rip, &d->t->source) != head)
         return NULL;
+    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_TRANSLATE);
     d->t->guide = &guide;
     t = make(d, &proto);
     d->t->guide = NULL;
-    if (t)
+    if (t) {
+        d->stats.traces++;
         dbt_cache_trace(d->cache, head, t);
+    }
+    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
     return t;
 }
 
@@ -465,6 +485,8 @@ static bool refill(struct dbt_vcpu *d, struct dbt_frame **f)
     case DBT_FILLED:
         if (insn->inside)
             return false;
+        d->stats.slow[DBT_SLOW_REFILLED]++;
+        l->site->exits++;
         (*f)->entry = (uint64_t)(uintptr_t)l->block->host + insn->host_offset;
         return true;
     case DBT_FILL_FAULT:
@@ -497,6 +519,7 @@ static bool chain_fast(struct dbt_vcpu *d, struct dbt_frame *f)
 
     if (!b)
         return false;
+    site->exits++;
     dbt_cache_link(d->cache, site, b);
     f->target = b->rip;
     f->entry = (uint64_t)(uintptr_t)b->host;
@@ -511,6 +534,7 @@ static bool help(struct dbt_vcpu *d, struct dbt_frame **f)
     if (d->x87_selectors && d->fpu == DBT_FPU_LIVE)
         x87_out(d, *f);
     d->interp.cpu.s.rip = next;
+    l->site->exits++;
     switch (l->site->helper(d, *f, l->site)) {
     case DBT_HELPED:
         if (l->block->uses_fpu && d->fpu != DBT_FPU_LIVE)
@@ -558,9 +582,13 @@ static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
     state_in(d, f);
     f->entry = (uint64_t)(uintptr_t)entry;
     d->entered++;
-    do
+    do {
+        engine_vcpu_does(&d->interp.vcpu, ring_now(d) == DBT_RING_USER
+                                              ? ENGINE_DOES_GUEST_USER
+                                              : ENGINE_DOES_GUEST_KERNEL);
         d->thunks.enter(f);
-    while (carry_on(d, &f));
+        engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
+    } while (carry_on(d, &f));
     state_out(d, f);
     d->exits[f->exit_kind]++;
     return f;
@@ -586,6 +614,13 @@ static struct next resume(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn
     return (struct next){b, insn, false};
 }
 
+/* The dispatcher enters behind the code that counts executions (--dump-blocks). */
+static void count_entry(struct dbt_block *b)
+{
+    if (unlikely(b && b->ran))
+        ++*b->ran;
+}
+
 /* Executes the instruction at s.rip in the interpreter. */
 static void interpret_one(struct dbt_vcpu *d, bool fpu)
 {
@@ -595,7 +630,9 @@ static void interpret_one(struct dbt_vcpu *d, bool fpu)
     else
         dbt_fpu_park(d);
     d->left--;                              /* even if it raises */
+    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_INTERPRET);
     interp_one(&d->interp);
+    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
 }
 
 static bool quiet(const struct dbt_vcpu *d)
@@ -666,12 +703,17 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
 
     cpu->s.rip = b->insn[site->insn].rip;
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
-        (cpu->mode.code_bits == 64 && !dbt_canonical(address)))
+        (cpu->mode.code_bits == 64 && !dbt_canonical(address))) {
+        d->stats.slow[(address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ? DBT_SLOW_CROSSES
+                                                                            : DBT_SLOW_WILD]++;
         return exit_interp(d, b, site->insn);
+    }
     if (in_shadow(b, site->insn) || needs_care(d, &b->insn[site->insn], site, address)) {
         bool write = site->write;           /* the block may be gone afterwards */
-        struct next next = exit_interp(d, b, site->insn);
+        struct next next;
 
+        d->stats.slow[DBT_SLOW_CARE]++;
+        next = exit_interp(d, b, site->insn);
         fill_from_tlb(d, page, write);
         return next;
     }
@@ -679,6 +721,7 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
     d->left--;                              /* if it raises it counts as executed */
     host = x86_host_ptr(cpu, gva(address), site->size, site->write ? X86_WRITE : X86_READ);
     d->left++;
+    d->stats.slow[host ? DBT_SLOW_WALKED : DBT_SLOW_NO_RAM]++;
     if (!host)
         return exit_interp(d, b, site->insn);
     fill_from_tlb(d, page, site->write);
@@ -705,6 +748,7 @@ static struct next exit_hot(struct dbt_vcpu *d, struct dbt_block *b)
     *b->countdown = UINT32_MAX;                 /* once is enough */
     dbt_fpu_park(d);
     t = trace(d, b);
+    count_entry(t ? t : b);
     return resume(d, t ? t : b, 0);
 }
 
@@ -722,6 +766,7 @@ static struct next exit_chain(struct dbt_vcpu *d, struct dbt_site *site)
     /* Translating may have emptied the cache, the site with it. */
     if (dbt_cache_generation(d->cache) == generation && !d->counting)
         dbt_cache_link(d->cache, site, to);
+    count_entry(to);
     return (struct next){to, 0, false};
 }
 
@@ -753,6 +798,7 @@ static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
                                const struct next *from)
 {
     d->left -= from->block->insns - from->insn;
+    d->stats.requests += !f->go;
     d->interp.cpu.s.rip = f->target;
     if (unlikely(d->interp.cpu.mode.code_bits == 64 && !dbt_canonical(f->target)))
         return undo_jump(d, f);
@@ -794,6 +840,7 @@ static struct next left(struct dbt_vcpu *d, struct dbt_frame *f, const struct ne
         const struct dbt_left *l = left_at(d, f->exit_pc);
         b = l->block;
         site = l->site;
+        site->exits += f->exit_kind != DBT_EXIT_HELPER;
         insn = site->insn;
     }
     d->left -= insn - from->insn;
@@ -817,6 +864,7 @@ static struct dbt_block *look_up(struct dbt_vcpu *d)
     struct dbt_block *b = find(d);
     struct dbt_space *s = d->tables->now[ring_now(d)];
 
+    count_entry(b);
     if (!b || d->counting)
         return b;
     if (s->mode != b->mode) {
@@ -870,7 +918,9 @@ static enum engine_exit loop(struct dbt_vcpu *d)
         if (x86_step_watch(&v->cpu) || !translatable(&v->cpu)) {
             dbt_fpu_sync(d);
             d->interpreting = true;
+            engine_vcpu_does(&v->vcpu, ENGINE_DOES_INTERPRET);
             interp_step(v);
+            engine_vcpu_does(&v->vcpu, ENGINE_DOES_OTHER);
             d->left = v->fuel;
             d->interpreting = false;
         } else {
@@ -902,8 +952,10 @@ enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
     d->guard.resume = d->thunks.fault_resume;
     dbt_cache_range(d->cache, &d->guard.code_start, &d->guard.code_end);
     fault_guard_push(&d->guard);
+    engine_vcpu_does(vcpu, ENGINE_DOES_OTHER);
     if (setjmp(v->cpu.unwind)) {
         dbt_fpu_park(d);
+        engine_vcpu_does(vcpu, ENGINE_DOES_OTHER);
         if (d->interpreting)
             d->left = v->fuel;
         d->interpreting = false;

@@ -208,6 +208,16 @@ static void emit_countdown(struct dbt_translation *t)
     dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_HOT);
 }
 
+/* For --dump-blocks. */
+static void emit_count(struct dbt_translation *t)
+{
+    if (!t->ran)
+        return;
+    emit_load_rip(&t->e, H_RCX, dbt_cache_near(t->cache, t->ran));
+    emit_lea(&t->e, H_RCX, h_base(H_RCX, 1));
+    emit_store_rip(&t->e, dbt_cache_near(t->cache, t->ran), H_RCX);
+}
+
 /* Features the guest does not have make #UD: the interpreter knows how. */
 static bool executable(const struct dbt_translation *t, const struct x86_insn *insn)
 {
@@ -342,6 +352,7 @@ static void begin(struct dbt_translation *t)
         emit_checked_entry(t);
     t->body = t->e.p;
     emit_countdown(t);
+    emit_count(t);
 }
 
 /* What is left: the jump to where the code goes on, and everything cold. */

@@ -35,6 +35,7 @@ static void emit_keep_arith(struct dbt_translation *t, enum host_reg reg)
 static bool emit_pushf(struct dbt_translation *t, unsigned bytes)
 {
     dbt_emit_push_address(t, bytes);
+    dbt_reach(t, 96);
     dbt_emit_fold(t);
     e8(&t->e, 0x9c);                                    /* pushfq */
     e8(&t->e, 0x59);                                    /* pop rcx */

@@ -31,6 +31,31 @@ struct dbt_left {
     struct dbt_site *site;
 };
 
+/* Why a memory access left translated code. */
+#define DBT_SLOWS(X)                                                        \
+    X(REFILLED,  "table entry filled")                                      \
+    X(WALKED,    "table entry filled by the shared page walk")              \
+    X(CROSSES,   "crosses a page")                                          \
+    X(WILD,      "not canonical")                                           \
+    X(CARE,      "alignment, masks or a pending exception to look at first") \
+    X(NO_RAM,    "devices, read-only memory, pages that hold code")
+
+enum dbt_slow {
+#define X(id, help) DBT_SLOW_##id,
+    DBT_SLOWS(X)
+#undef X
+    DBT_SLOWS_COUNT
+};
+
+/* For `info engine` (stats.c); counted where control has left translated code
+ * anyway. */
+struct dbt_stats {
+    uint64_t slow[DBT_SLOWS_COUNT];
+    uint64_t requests;                      /* of the look-ups: somebody wanted the vCPU */
+    uint64_t traces, resets;
+    uint64_t flushes_page, flushes_local, flushes_all;
+};
+
 enum dbt_fpu { DBT_FPU_SYNCED, DBT_FPU_PARKED, DBT_FPU_LIVE };
 
 struct dbt_vcpu {
@@ -58,6 +83,7 @@ struct dbt_vcpu {
     const struct memory_region *region[DBT_REGIONS];    /* where page walks met RAM */
     unsigned regions;                       /* met so far */
     struct dbt_left left_at[1 << DBT_LEFT_BITS];
+    struct dbt_stats stats;
     uint64_t exits[DBT_EXITS], fills, interpreted, entered;
     /* Of `interpreted`, what translated code handed over, by mnemonic. */
     uint64_t handed_over[ZYDIS_MNEMONIC_MAX_VALUE + 1];
@@ -77,6 +103,15 @@ bool dbt_fpu_error_pending(const struct dbt_vcpu *d);   /* FSW.ES, if LIVE */
 
 /* run.c */
 enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions);
+
+/* stats.c: `info engine` and --trace translate. Vector state is parked. */
+void dbt_describe(struct engine_vm *vm, struct strbuf *out);
+void dbt_trace_made(const struct dbt_vcpu *d, const struct dbt_block *b);
+void dbt_trace_reset(const struct dbt_vcpu *d);
+
+/* dump.c: guest and host code of every block. Vector state is parked. */
+void dbt_dump_code(struct engine_vm *vm, FILE *out);
+void dbt_dump_vcpu(const struct dbt_vcpu *d, FILE *out);
 
 /* fill.c */
 enum dbt_filled { DBT_FILLED, DBT_FILL_FAULT, DBT_FILL_UNUSUAL };

@@ -386,6 +386,7 @@ enum engine_exit interp_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
     v->fuel = max_instructions && max_instructions < INT64_MAX ? (int64_t)max_instructions
                                                                : INT64_MAX;
     v->counted = (uint64_t)v->fuel;
+    engine_vcpu_does(vcpu, ENGINE_DOES_INTERPRET);
     if (setjmp(v->cpu.unwind) && !interp_unwound(v))
         why = ENGINE_SHUTDOWN;
     else
