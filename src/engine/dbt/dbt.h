@@ -96,13 +96,12 @@ struct dbt_frame {
     uint64_t page_mask;                     /* bits 12-47 */
     uint64_t low_mask;                      /* bits 0-11 */
     uint64_t cross_mask[DBT_CROSS_SIZES];
-    uint64_t jump_mask, jump2_mask;
+    uint64_t jump_mask;
     uint64_t high_mask;                     /* bits 47-63 */
     uint64_t go;                            /* 0: somebody wants the dispatcher */
     uint64_t fpu_live;
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
     uint64_t tmp;                           /* within one guest instruction */
-    uint64_t jump_tmp[2];                   /* within the look-up in jump2[] */
     /* RFLAGS but for the arithmetic flags, which the host has: IF alone, and the
      * rest. Apart because a store is the way to change one without flags. */
     uint64_t flag_if, flags_system;
@@ -121,6 +120,7 @@ struct dbt_frame {
     uint64_t target;                        /* r11 at the exit */
     uint64_t entry;                         /* where dbt_enter goes */
     uint64_t host_rsp;
+    uint64_t jump2_mask, jump_tmp[2];       /* of the look-up in jump2[] */
     uint64_t kept[3], kept_flags;           /* rax, rdx, r8 inside a string thunk */
     uint64_t seg_base[X86_SEG_COUNT], kernel_gs_base;
     uint64_t tsc_offset, tsc_aux;           /* guest's TSC minus the host's */

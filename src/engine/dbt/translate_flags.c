@@ -37,6 +37,7 @@ static bool emit_pushf(struct dbt_translation *t, unsigned bytes)
     dbt_emit_push_address(t, bytes);
     dbt_reach(t, 96);
     dbt_emit_fold(t);
+    dbt_reach(t, 100);
     e8(&t->e, 0x9c);                                    /* pushfq */
     e8(&t->e, 0x59);                                    /* pop rcx */
     emit_keep_arith(t, H_RCX);
@@ -70,6 +71,7 @@ static bool emit_popf(struct dbt_translation *t, unsigned bytes)
         dbt_exit_here(t, DBT_EXIT_INTERP);
         emit_patch8(&t->e, same);
     }
+    dbt_reach(t, 100);
     emit_load(&t->e, H_R11, FRAME(tmp));
     emit_keep(&t->e, H_RCX, H_R11, FRAME(if_mask));
     emit_store(&t->e, FRAME(flag_if), H_RCX);
