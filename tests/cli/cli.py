@@ -595,7 +595,8 @@ class Documents(CliTest):
 
     def test_paths_exist(self):
         # What README and ARCHITECTURE call by a path is there; src/ may be left out.
-        for name in ("../README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+        for name in ("../README.md", "ARCHITECTURE.md", "CONTRIBUTING.md",
+                     "translator.md"):
             text = self.read(name)
             words = re.findall(r"`([\w./-]+)`", text) + re.findall(r"\]\(([\w./-]+)\)", text)
             paths = [w for w in words if "/" in w and not w.startswith(("/", "build/"))]
@@ -603,6 +604,11 @@ class Documents(CliTest):
             for path in paths:
                 self.assertTrue(any(os.path.exists(os.path.join(SOURCE, d, path))
                                     for d in (".", "src", "src/engine")), f"{name}: {path}")
+
+    def test_translator_files(self):
+        """What translator.md calls by a name alone is in engine/dbt."""
+        for name in re.findall(r"`(\w+\.[ch])`", self.read("translator.md")):
+            self.assertTrue(os.path.exists(os.path.join(SOURCE, "src/engine/dbt", name)), name)
 
     def test_readme(self):
         text = self.read("../README.md")

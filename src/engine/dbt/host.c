@@ -69,8 +69,8 @@ static bool host_suffices(struct error **err)
     struct x86_features has;
 
     x86_features_host(&has);
-    if (!x86_feature(&has, X86_FEATURE_LAHF64)) {
-        error_set(err, ENOTSUP, "the translator needs LAHF in 64-bit mode");
+    if (!x86_feature(&has, X86_FEATURE_BMI2) && !x86_feature(&has, X86_FEATURE_LAHF64)) {
+        error_set(err, ENOTSUP, "the translator needs BMI2, or LAHF in 64-bit mode");
         return false;
     }
     if (!code_memory_allowed(err)) {
