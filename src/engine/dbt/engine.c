@@ -133,6 +133,19 @@ static bool thunks_init(struct dbt_vcpu *d)
     return true;
 }
 
+/* Does the guest have its extended state where the host has it? */
+static bool xsave_direct(const struct dbt_vcpu *d)
+{
+    const struct x86_xsave_layout *guest = &d->interp.cpu.model->xsave, *host = &d->layout;
+
+    for (unsigned c = X86_XCOMP_AVX; c < X86_XCOMP_COUNT; c++) {
+        if (d->host.components >> c & 1 && (guest->offset[c] != host->offset[c] ||
+                                            guest->size[c] != host->size[c]))
+            return false;
+    }
+    return d->host.xsavec;
+}
+
 static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
                            struct error **err)
 {
@@ -150,6 +163,7 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     dbt_host_init(&d->host, vm->config.host_lacks);
     x86_xsave_layout_host(&d->layout);
     d->layout.components |= X86_XCR0_X87 | X86_XCR0_SSE;
+    d->xsave_direct = xsave_direct(d);
     d->x87_selectors = x86_hostinsn_x87_selectors(v->cpu.hostinsns);
     d->t = calloc(1, sizeof *d->t);
     d->cache = dbt_cache_new(CACHE_BYTES, &d->host.emit, err);

@@ -24,8 +24,10 @@ enum { CODE = X86_SEG_CODE | X86_SEG_READABLE | X86_SEG_ACCESSED,
 
 /* ---- memory, modes, segments -------------------------------------------------- */
 
-uint8_t *dbt_kernel_ptr(struct dbt_vcpu *d, uint64_t a, unsigned len, bool write)
+static uint8_t *ptr(struct dbt_vcpu *d, enum x86_tlb_kind kind, uint64_t a, unsigned len,
+                    bool write)
 {
+    enum dbt_ring ring = kind == X86_TLB_USER ? DBT_RING_USER : DBT_RING_KERNEL;
     gva_t page = gva(a & PAGE_MASK);
     uintptr_t addend;
     uint32_t error;
@@ -33,13 +35,23 @@ uint8_t *dbt_kernel_ptr(struct dbt_vcpu *d, uint64_t a, unsigned len, bool write
     if ((a & PAGE_OFFSET_MASK) + len > PAGE_SIZE || !dbt_canonical(a) ||
         d->interp.cpu.s.cr4 & X86_CR4_SMAP)
         return NULL;
-    addend = dbt_tables_at(d->tables, DBT_RING_KERNEL, page, write);
+    addend = dbt_tables_at(d->tables, ring, page, write);
     if (!addend) {
-        if (dbt_fill(d, X86_TLB_KERNEL_AC, page, write, &error) != DBT_FILLED)
+        if (dbt_fill(d, kind, page, write, &error) != DBT_FILLED)
             return NULL;
-        addend = dbt_tables_at(d->tables, DBT_RING_KERNEL, page, write);
+        addend = dbt_tables_at(d->tables, ring, page, write);
     }
     return (uint8_t *)(a + addend);
+}
+
+uint8_t *dbt_kernel_ptr(struct dbt_vcpu *d, uint64_t a, unsigned len, bool write)
+{
+    return ptr(d, X86_TLB_KERNEL_AC, a, len, write);
+}
+
+uint8_t *dbt_ptr(struct dbt_vcpu *d, uint64_t a, unsigned len, bool write)
+{
+    return ptr(d, d->interp.cpu.mode.tlb, a, len, write);
 }
 
 static bool read64(struct dbt_vcpu *d, uint64_t a, uint64_t *value)

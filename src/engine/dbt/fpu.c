@@ -73,6 +73,8 @@ void dbt_fpu_load(struct dbt_vcpu *d)
         const struct x86_fpu *f = &d->interp.cpu.s.fpu;
 
         x86_fpu_to_layout(f, &d->layout, d->host.components, d->image);
+        /* So that the processor knows as well as we do what need not be saved. */
+        put_le64(d->image + X86_XSAVE_BV, x86_image_in_use(f) & d->host.components);
         d->x87 = (struct dbt_x87){f->fip, f->fdp, f->fop, X86_DS};
         d->fcs = f->fcs;
         d->fds = f->fds;

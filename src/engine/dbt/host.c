@@ -55,6 +55,7 @@ void dbt_host_init(struct dbt_host *h, const struct x86_features *hidden)
         /* AT_HWCAP2 bit 1: the kernel lets user space use WRGSBASE. */
         .fsgsbase = x86_feature(&has, X86_FEATURE_FSGSBASE) && getauxval(AT_HWCAP2) & 2,
         .fxsave = !x86_feature(&has, X86_FEATURE_XSAVE),
+        .xsavec = x86_feature(&has, X86_FEATURE_XSAVE) && x86_feature(&has, X86_FEATURE_XSAVEC),
     };
     if (x86_feature(&has, X86_FEATURE_AVX))
         wanted |= X86_XCR0_AVX;

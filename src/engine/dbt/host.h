@@ -18,6 +18,7 @@ struct dbt_host {
     struct emit_host emit;
     bool fsgsbase;                          /* WRGSBASE works; else a system call does */
     bool fxsave;                            /* no XSAVE: x87 and SSE state only */
+    bool xsavec;                            /* XSAVE with the compacted form */
     uint64_t components;                    /* XCR0 bits of the state that is switched */
 };
 

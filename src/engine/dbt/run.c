@@ -531,7 +531,7 @@ static bool help(struct dbt_vcpu *d, struct dbt_frame **f)
     const struct dbt_left *l = left_at(d, (*f)->exit_pc);
     uint64_t next = l->block->insn[l->site->insn + 1].rip;
 
-    if (d->x87_selectors && d->fpu == DBT_FPU_LIVE)
+    if (d->fpu == DBT_FPU_LIVE)
         x87_out(d, *f);
     d->interp.cpu.s.rip = next;
     l->site->exits++;

@@ -20,6 +20,9 @@ dbt_helper dbt_help_syscall, dbt_help_sysret, dbt_help_iret;
 dbt_helper dbt_help_read_cr, dbt_help_write_cr, dbt_help_clts;
 dbt_helper dbt_help_invlpg, dbt_help_invpcid;           /* address in frame.target */
 dbt_helper dbt_help_rdmsr, dbt_help_wrmsr;
+/* site.operand says which; address in frame.target */
+enum { DBT_XSAVE, DBT_XSAVEOPT, DBT_XSAVEC, DBT_XRSTOR, DBT_XRSTORS };
+dbt_helper dbt_help_xsave, dbt_help_xrstor;
 dbt_helper dbt_help_read_base, dbt_help_write_base, dbt_help_read_seg;
 
 /* Enters the handler of an exception that the instruction at `rip` raised. */
@@ -28,8 +31,10 @@ enum dbt_helped dbt_event_fault(struct dbt_vcpu *d, struct dbt_frame *f, uint64_
 
 /* 64-bit code of this privilege runs from now on. */
 void dbt_mode64(struct dbt_vcpu *d, unsigned cpl);
-/* Host address of [a, a + len) for ring 0; NULL: not so easily. */
+/* Host address of [a, a + len) for ring 0, or for the code that runs now; NULL: not
+ * so easily. */
 uint8_t *dbt_kernel_ptr(struct dbt_vcpu *d, uint64_t a, unsigned len, bool write);
+uint8_t *dbt_ptr(struct dbt_vcpu *d, uint64_t a, unsigned len, bool write);
 
 static inline bool dbt_canonical(uint64_t a)
 {

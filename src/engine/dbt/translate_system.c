@@ -94,6 +94,13 @@ static bool emit_invpcid(struct dbt_translation *t, const struct x86_insn *insn)
            help(t, dbt_help_invpcid, DBT_OPERAND(insn->op[0].reg, 0), false);
 }
 
+static bool emit_xsave(struct dbt_translation *t, const struct x86_insn *insn, dbt_helper *helper,
+                       uint32_t which)
+{
+    return insn->operand_bits == 64 && dbt_emit_address(t, insn, true) &&
+           help(t, helper, which, true);
+}
+
 static bool emit_invlpg(struct dbt_translation *t, const struct x86_insn *insn)
 {
     return dbt_emit_address(t, insn, true) && help(t, dbt_help_invlpg, 0, false);
@@ -112,6 +119,8 @@ static bool emit_privileged(struct dbt_translation *t, const struct x86_insn *in
     case M(INVPCID): return emit_invpcid(t, insn);
     case M(RDMSR): return help(t, dbt_help_rdmsr, 0, true);
     case M(WRMSR): return help(t, dbt_help_wrmsr, 0, true);
+    case M(XSAVES64): return emit_xsave(t, insn, dbt_help_xsave, DBT_XSAVEC);
+    case M(XRSTORS64): return emit_xsave(t, insn, dbt_help_xrstor, DBT_XRSTORS);
     default: return false;
     }
 }
@@ -128,6 +137,10 @@ bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn)
     case M(RDGSBASE): return emit_base(t, insn, dbt_help_read_base, X86_GS);
     case M(WRFSBASE): return emit_base(t, insn, dbt_help_write_base, X86_FS);
     case M(WRGSBASE): return emit_base(t, insn, dbt_help_write_base, X86_GS);
+    case M(XSAVE64): return emit_xsave(t, insn, dbt_help_xsave, DBT_XSAVE);
+    case M(XSAVEOPT64): return emit_xsave(t, insn, dbt_help_xsave, DBT_XSAVEOPT);
+    case M(XSAVEC64): return emit_xsave(t, insn, dbt_help_xsave, DBT_XSAVEC);
+    case M(XRSTOR64): return emit_xsave(t, insn, dbt_help_xrstor, DBT_XRSTOR);
     default: return t->mode & DBT_MODE_IF && emit_privileged(t, insn);
     }
 }

@@ -88,6 +88,8 @@ struct dbt_vcpu {
     /* Of `interpreted`, what translated code handed over, by mnemonic. */
     uint64_t handed_over[ZYDIS_MNEMONIC_MAX_VALUE + 1];
     uint8_t image[X86_XSAVE_MAX_BYTES] __attribute__((aligned(64)));
+    uint8_t bounce[X86_XSAVE_MAX_BYTES] __attribute__((aligned(64)));    /* extended.c */
+    bool xsave_direct;                      /* the guest has the host's layout of it */
 };
 
 static inline struct dbt_vcpu *dbt_of(struct interp *v)
