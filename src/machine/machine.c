@@ -92,7 +92,7 @@ static int make_model(struct machine *m, struct error **err)
 
 static int make_parts(struct machine *m, struct error **err)
 {
-    m->clock = clock_new_host();
+    m->clock = m->config.manual_clock ? clock_new_manual() : clock_new_host();
     m->bus = bus_new(m->log);
     m->loop = loop_new(err);
     if (!m->loop)
@@ -543,6 +543,11 @@ struct memory *machine_memory(struct machine *m)
 struct bus *machine_bus(struct machine *m)
 {
     return m->bus;
+}
+
+struct clock *machine_clock(struct machine *m)
+{
+    return m->clock;
 }
 
 const struct engine_ops *machine_engine(struct machine *m)

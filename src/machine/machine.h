@@ -24,6 +24,7 @@
 #include "x86/state.h"
 
 struct bus;
+struct clock;
 struct counters;
 struct engine_ops;
 struct engine_vcpu;
@@ -58,6 +59,7 @@ struct machine_config {
     bool no_reboot;                /* a reset ends the machine */
     bool test_device;              /* kvm-unit-tests ports */
     bool no_irqchip;               /* kvm: interrupt controllers in user space */
+    bool manual_clock;             /* time moves by clock_advance() alone: for tests */
     uint16_t debug_exit_port;      /* 0 = 0xF4 */
     struct machine_serial serial, debugcon;
     struct log *log;
@@ -118,6 +120,7 @@ size_t machine_serial_room(struct machine *m);     /* bytes it takes now */
 struct loop *machine_loop(struct machine *m);
 struct memory *machine_memory(struct machine *m);
 struct bus *machine_bus(struct machine *m);
+struct clock *machine_clock(struct machine *m);
 const struct engine_ops *machine_engine(struct machine *m);
 struct engine_vm *machine_engine_vm(struct machine *m);
 unsigned machine_cpus(struct machine *m);
