@@ -83,6 +83,19 @@ static bool host_suffices(struct error **err)
     return tables;
 }
 
+/* What makes it slower here than it could be, or "". */
+static const char *handicap(void)
+{
+    struct dbt_host h;
+
+    dbt_host_init(&h, NULL);
+    if (h.emit.no_bmi2)
+        return "; slower here, without BMI2";
+    if (h.emit.slow_pext)
+        return "; slower here, with a PEXT that is microcode";
+    return h.fsgsbase ? "" : "; slower here, without FSGSBASE";
+}
+
 void dbt_probe(struct engine_probe *out)
 {
     struct error *err = NULL;
@@ -93,7 +106,8 @@ void dbt_probe(struct engine_probe *out)
         out->status = ENGINE_GOOD;
         out->insn_per_us = 1000;
         snprintf(out->reason, sizeof out->reason,
-                 "translator to host code, some 1000 million instructions per second");
+                 "translator to host code, some 1000 million instructions per second%s",
+                 handicap());
         return;
     }
     char *text = error_text(err);
