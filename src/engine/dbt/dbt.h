@@ -108,6 +108,7 @@ struct dbt_frame {
     uint64_t no_irq_waiting;                /* 0: setting IF has to go to the dispatcher */
     uint64_t arith_mask, if_mask, df_mask;
     uint64_t bit_mask32, bit_mask64;        /* a bit's number within an operand */
+    uint64_t mxcsr_reserved;
     /* POPF's plain case: the other flags, and minus their present value. */
     uint64_t other_mask, minus_other;
     struct dbt_x87 x87;

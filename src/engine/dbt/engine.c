@@ -18,6 +18,7 @@
 #include "x86/cpuid.h"
 #include "x86/cpuid_features.h"
 #include "x86/hostinsn.h"
+#include "x86/xsave_image.h"
 
 /* A space takes a TiB of 128: half of them for all vCPUs together. */
 enum { CACHE_BYTES = 64 << 20, SPACES_MAX = 64 };
@@ -116,6 +117,7 @@ static void frame_init(struct dbt_frame *f)
     f->df_mask = X86_FLAG_DF;
     f->bit_mask32 = 31;
     f->bit_mask64 = 63;
+    f->mxcsr_reserved = (uint32_t)~X86_MXCSR_MASK;
     f->other_mask = DBT_POPF_OTHER;
 }
 

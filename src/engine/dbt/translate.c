@@ -241,6 +241,10 @@ static void emit_fpu_check(struct dbt_translation *t)
 
 static bool emit_translated(struct dbt_translation *t, const struct x86_insn *insn)
 {
+    if (dbt_is_mxcsr(insn) && !(insn->isa & ~t->cpu->model->features.w[0])) {
+        emit_fpu_check(t);
+        return dbt_emit_mxcsr(t, insn);
+    }
     if (insn->class == X86_CLASS_SYSTEM && !dbt_is_flags(insn))
         return !(insn->isa & ~t->cpu->model->features.w[0]) && dbt_emit_system(t, insn);
     if (!executable(t, insn))

@@ -61,6 +61,9 @@ bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn);
 
 /* ---- translate_insn.c ---------------------------------------------------- */
 bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
+bool dbt_is_mxcsr(const struct x86_insn *insn);        /* LDMXCSR STMXCSR */
+/* Vector state has to be live. */
+bool dbt_emit_mxcsr(struct dbt_translation *t, const struct x86_insn *insn);
 
 /* ---- translate_string.c -------------------------------------------------- */
 bool dbt_emit_string(struct dbt_translation *t, const struct x86_insn *insn);

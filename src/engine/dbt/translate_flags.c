@@ -128,7 +128,11 @@ bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn)
 {
     unsigned bytes = dbt_stack_bytes(t, insn);
 
-    if (!(t->mode & DBT_MODE_IF) || !bytes)
+    bool pushf = insn->mnemonic == M(PUSHF) || insn->mnemonic == M(PUSHFD) ||
+                 insn->mnemonic == M(PUSHFQ);
+
+    /* Outside virtual-8086 mode PUSHF needs no privilege. */
+    if ((!(t->mode & DBT_MODE_IF) && !(pushf && t->code_bits == 64)) || !bytes)
         return false;
     switch (insn->mnemonic) {
     case M(CLI):

@@ -457,6 +457,44 @@ static bool is_moffs(const struct x86_insn *insn)
            (insn->op[0].kind == X86_OPND_MEM || insn->op[1].kind == X86_OPND_MEM);
 }
 
+/* ---- MXCSR ------------------------------------------------------------------ */
+
+/* The VEX forms are rare. */
+bool dbt_is_mxcsr(const struct x86_insn *insn)
+{
+    return insn->mnemonic == M(LDMXCSR) || insn->mnemonic == M(STMXCSR);
+}
+
+/* The host may have bits that the guest's processor reserves. */
+static void emit_ldmxcsr(struct dbt_translation *t)
+{
+    const struct host_mem tmp = h_frame(offsetof(struct dbt_frame, tmp));
+    uint8_t *fine;
+
+    dbt_reach(t, 80);
+    emit_load32(&t->e, H_RCX, h_index(H_R11, H_RCX, 1, 0));
+    emit_store(&t->e, tmp, H_RCX);
+    emit_keep(&t->e, H_RCX, H_RCX, h_frame(offsetof(struct dbt_frame, mxcsr_reserved)));
+    fine = emit_jrcxz(&t->e);
+    dbt_exit_here(t, DBT_EXIT_INTERP);
+    emit_patch8(&t->e, fine);
+    emit_rm(&t->e, 0x0f | 0xae << 8, false, (enum host_reg)2, tmp);
+}
+
+bool dbt_emit_mxcsr(struct dbt_translation *t, const struct x86_insn *insn)
+{
+    bool load = insn->mnemonic == M(LDMXCSR);
+
+    if (!dbt_emit_address(t, insn, true))
+        return false;
+    dbt_emit_access(t, 4, !load);
+    if (load)
+        emit_ldmxcsr(t);
+    else
+        emit_rm(&t->e, 0x0f | 0xae << 8, false, (enum host_reg)3, h_index(H_R11, H_RCX, 1, 0));
+    return true;
+}
+
 bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn)
 {
     if (left_alone(insn))
