@@ -85,7 +85,13 @@ struct x86_tlb_entry {
  * page larger than 4 KiB. Flushing walks these, not 40 KiB of entries. */
 struct x86_tlb_map {
     uint64_t used[X86_TLB_SIZE / 64], global[X86_TLB_SIZE / 64], large[X86_TLB_SIZE / 64];
+    uint64_t large_gib;           /* hashed: gigabytes that large pages were met in */
 };
+
+static inline uint64_t x86_tlb_gib(gva_t a)
+{
+    return 1ull << ((a.v >> 30) * 0x9e3779b97f4a7c15ull >> 58);
+}
 
 struct x86_exception {
     uint8_t vector;

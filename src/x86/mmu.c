@@ -295,6 +295,7 @@ static struct x86_tlb_entry *fill(struct x86_cpu *cpu, enum x86_tlb_kind kind, g
     map_put(map->used, slot, true);
     map_put(map->global, slot, t.global);
     map_put(map->large, slot, t.large);
+    map->large_gib |= t.large ? x86_tlb_gib(a) : 0;
     COUNT(cpu->counters, tlb_fills);
     return e;
 }
@@ -314,6 +315,7 @@ void x86_tlb_flush(struct x86_cpu *cpu, bool global)
 {
     for (unsigned kind = 0; kind < X86_TLB_KINDS; kind++) {
         struct x86_tlb_map *map = &cpu->tlb_map[kind];
+        map->large_gib = global ? 0 : map->large_gib;
         for (unsigned w = 0; w < ARRAY_SIZE(map->used); w++) {
             uint64_t victims = map->used[w] & (global ? ~0ull : ~map->global[w]);
             for (; victims; victims &= victims - 1)
@@ -334,6 +336,8 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, gva_t a)
         struct x86_tlb_map *map = &cpu->tlb_map[kind];
         const struct x86_tlb_entry *e = cpu->tlb[kind];
         drop(cpu, kind, slot_of(a.v));
+        if (!(map->large_gib & x86_tlb_gib(a)))
+            continue;
         for (unsigned w = 0; w < ARRAY_SIZE(map->used); w++) {
             uint64_t large = map->used[w] & map->large[w];
             for (; large; large &= large - 1) {

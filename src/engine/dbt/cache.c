@@ -19,7 +19,8 @@
 #include "base/code_memory.h"
 #include "base/error.h"
 
-enum { HASH_SIZE = 1 << 15, ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST, COUNTDOWNS = 1 << 18,
+enum { HASH_SIZE = 1 << 15, RIP_HASH_BITS = 17 };
+enum { ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST, COUNTDOWNS = 1 << 18,
        COUNTDOWN_BYTES = 4 * COUNTDOWNS };
 
 struct dbt_cache {
@@ -31,13 +32,18 @@ struct dbt_cache {
     struct dbt_block **block;               /* ascending host addresses */
     size_t blocks, cap;
     size_t countdowns;
-    struct dbt_block *by_rip[HASH_SIZE];
+    struct dbt_block *by_rip[1 << RIP_HASH_BITS];
     struct dbt_part *by_page[HASH_SIZE];
 };
 
 static unsigned hash(uint64_t v)
 {
     return (unsigned)((v * 0x9e3779b97f4a7c15ull) >> 49);
+}
+
+static unsigned hash_rip(uint64_t rip)
+{
+    return (unsigned)((rip * 0x9e3779b97f4a7c15ull) >> (64 - RIP_HASH_BITS));
 }
 
 /* Behind the code are the counters that it reaches RIP-relative. */
@@ -137,7 +143,7 @@ struct dbt_block *dbt_cache_commit(struct dbt_cache *c, const struct emit *e,
     c->block[c->blocks++] = b;
     parts_add(c, b);
     if (!b->head) {
-        struct dbt_block **slot = &c->by_rip[hash(b->rip)];
+        struct dbt_block **slot = &c->by_rip[hash_rip(b->rip)];
         b->next_hash = *slot;
         *slot = b;
     }
@@ -227,7 +233,7 @@ void dbt_cache_reset(struct dbt_cache *c)
 
 struct dbt_block *dbt_cache_find(struct dbt_cache *c, uint64_t rip, uint64_t phys, uint32_t mode)
 {
-    struct dbt_block *b = c->by_rip[hash(rip)];
+    struct dbt_block *b = c->by_rip[hash_rip(rip)];
 
     while (b && (b->rip != rip || b->phys != phys || b->mode != mode))
         b = b->next_hash;
@@ -286,7 +292,7 @@ void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt
 
 static void unhash(struct dbt_cache *c, struct dbt_block *b)
 {
-    struct dbt_block **link = &c->by_rip[hash(b->rip)];
+    struct dbt_block **link = &c->by_rip[hash_rip(b->rip)];
 
     while (*link != b)
         link = &(*link)->next_hash;

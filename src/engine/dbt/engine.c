@@ -53,9 +53,27 @@ static void protect(struct interp *v, uint64_t page)
         dbt_tables_protect(d->tables, (uintptr_t)host.p);
 }
 
+static void mark_dirty(void *opaque, uintptr_t host_page)
+{
+    struct memory *m = opaque;
+    size_t n;
+    const struct memory_region *r = memory_regions(m, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t offset = host_page - (uintptr_t)r[i].host.p;
+        if (offset < r[i].size_bytes)
+            memory_dirty_mark(m, gpa(r[i].base.v + offset), PAGE_SIZE);
+    }
+}
+
+/* What the tables allowed until now counts as written, as in the soft TLB. */
 static void protect_all(struct interp *v)
 {
-    dbt_tables_flush(dbt_of(v)->tables);
+    struct dbt_vcpu *d = dbt_of(v);
+
+    if (atomic_load(&v->vm->dirty_logging))
+        dbt_tables_visit_writable(d->tables, mark_dirty, v->vm->vm.config.memory);
+    dbt_tables_flush(d->tables);
 }
 
 static void flushed(struct interp *v)

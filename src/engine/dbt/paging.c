@@ -79,6 +79,7 @@ static void soft_flush(struct dbt_vcpu *d, bool global)
 
     for (unsigned kind = 0; kind < X86_TLB_KINDS; kind++) {
         struct x86_tlb_map *map = &cpu->tlb_map[kind];
+        map->large_gib = global ? 0 : map->large_gib;
         for (unsigned w = 0; w < ARRAY_SIZE(map->used); w++) {
             uint64_t victims = map->used[w] & (global ? ~0ull : ~map->global[w]);
             for (; victims; victims &= victims - 1)
@@ -89,7 +90,7 @@ static void soft_flush(struct dbt_vcpu *d, bool global)
     interp_key_update(&d->interp, true);
 }
 
-/* Everything large goes, wherever it is: there is little of it. */
+/* Everything large within the same gigabyte goes, too. */
 static void soft_flush_page(struct dbt_vcpu *d, gva_t a)
 {
     struct x86_cpu *cpu = &d->interp.cpu;
@@ -97,6 +98,8 @@ static void soft_flush_page(struct dbt_vcpu *d, gva_t a)
     for (unsigned kind = 0; kind < X86_TLB_KINDS; kind++) {
         struct x86_tlb_map *map = &cpu->tlb_map[kind];
         soft_drop(cpu, kind, (a.v >> PAGE_SHIFT) & (X86_TLB_SIZE - 1));
+        if (!(map->large_gib & x86_tlb_gib(a)))
+            continue;
         for (unsigned w = 0; w < ARRAY_SIZE(map->used); w++) {
             uint64_t victims = map->used[w] & map->large[w];
             for (; victims; victims &= victims - 1) {

@@ -32,8 +32,10 @@
 #define TABLE_BYTES (1ull << 39)                     /* 2^36 pages of 8 bytes */
 #define INDEX_MASK ((1ull << 36) - 1)
 /* TOUCHED_MAX: pages of a table (512 entries each) that may have got memory
- * before it is given back. It counts some twice. */
-enum { STACK_BYTES = 64 * 1024, JOURNAL_MAX = 1 << 18, TOUCHED_MAX = 8192, GIB_SHIFT = 18 };
+ * before a flush gives it back; with so many more, there is a flush. It counts some
+ * twice. */
+enum { STACK_BYTES = 64 * 1024, JOURNAL_MAX = 1 << 18, TOUCHED_MAX = 8192, TOUCHED_MORE = 24576,
+       GIB_SHIFT = 18 };
 
 static size_t head_bytes(void)
 {
@@ -318,6 +320,8 @@ void dbt_tables_fill(struct dbt_tables *t, enum dbt_ring ring, gva_t page, uintp
         t->user_globals = true;
         global = false;         /* goes with the rest of its space */
     }
+    if (s->touched > TOUCHED_MAX + TOUCHED_MORE)
+        space_flush(s, true);
     if (!s->read[index] && !s->write[index])
         journal_add(s, journal_for(s, index, what & DBT_FILL_LARGE, global), index);
     if (what & DBT_FILL_READ)
@@ -417,13 +421,17 @@ void dbt_tables_flush_page(struct dbt_space *s, gva_t page)
 
 /* ---- code pages ----------------------------------------------------------------- */
 
+/* Sign-extends the page to a canonical address. */
+static uint64_t page_of(uint64_t index)
+{
+    return (uint64_t)((int64_t)(index << 28) >> 16);
+}
+
 static void journal_protect(struct dbt_space *s, const struct dbt_journal *j, uintptr_t host_page)
 {
     for (size_t i = 0; i < j->count; i++) {
         uint64_t index = j->index[i];
-        /* Sign-extends the page to a canonical address. */
-        uint64_t page = (uint64_t)((int64_t)(index << 28) >> 16);
-        if (s->write[index] && page + s->write[index] == host_page)
+        if (s->write[index] && page_of(index) + s->write[index] == host_page)
             s->write[index] = 0;
     }
 }
@@ -441,4 +449,31 @@ void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page)
     space_protect(&t->kernel, host_page);
     for (unsigned i = 0; i < t->users; i++)
         space_protect(&t->user[i], host_page);
+}
+
+static void journal_visit(const struct dbt_space *s, const struct dbt_journal *j,
+                          void (*visit)(void *opaque, uintptr_t host_page), void *opaque)
+{
+    for (size_t i = 0; i < j->count; i++) {
+        uint64_t index = j->index[i];
+        if (s->write[index])
+            visit(opaque, page_of(index) + s->write[index]);
+    }
+}
+
+static void space_visit(const struct dbt_space *s,
+                        void (*visit)(void *opaque, uintptr_t host_page), void *opaque)
+{
+    journal_visit(s, &s->small[0], visit, opaque);
+    journal_visit(s, &s->small[1], visit, opaque);
+    for (unsigned i = 0; i < s->larges; i++)
+        journal_visit(s, &s->large[i].journal, visit, opaque);
+}
+
+void dbt_tables_visit_writable(const struct dbt_tables *t,
+                               void (*visit)(void *opaque, uintptr_t host_page), void *opaque)
+{
+    space_visit(&t->kernel, visit, opaque);
+    for (unsigned i = 0; i < t->users; i++)
+        space_visit(&t->user[i], visit, opaque);
 }

@@ -85,6 +85,9 @@ void dbt_tables_flush_user(struct dbt_space *s);
 void dbt_tables_flush_page(struct dbt_space *s, gva_t page);
 /* Takes write permission from every entry that leads to this host page. */
 void dbt_tables_protect(struct dbt_tables *t, uintptr_t host_page);
+/* Every page that may be stored to by an entry; some more than once. */
+void dbt_tables_visit_writable(const struct dbt_tables *t,
+                               void (*visit)(void *opaque, uintptr_t host_page), void *opaque);
 
 /* The space of a PCID, if it has one. */
 struct dbt_space *dbt_tables_user(struct dbt_tables *t, uint16_t pcid);
