@@ -284,8 +284,10 @@ struct dbt_block *dbt_cache_at_offset(struct dbt_cache *c, uint32_t offset)
 
 void dbt_cache_link(struct dbt_cache *c, struct dbt_site *site, const struct dbt_block *to)
 {
-    const uint8_t *body = writable(c, to->trace ? to->trace->body : to->body);
-    int32_t rel = (int32_t)(body - (site->jump + 4));
+    const uint8_t *at = site->side   ? to->host + to->insn[0].host_offset
+                        : to->trace ? to->trace->body
+                                    : to->body;
+    int32_t rel = (int32_t)(writable(c, at) - (site->jump + 4));
 
     __builtin_memcpy(site->jump, &rel, 4);      /* in place: vector state may be live */
 }

@@ -83,6 +83,8 @@ enum { DBT_CROSS_SIZES = 7 };   /* 2, 4, ... 128 bytes */
 enum { DBT_JUMP2_BITS = 14, DBT_JUMPS2 = 1 << DBT_JUMP2_BITS };
 struct dbt_jump2 { uint64_t rip, body; };
 
+enum { DBT_CLUSTER_SLOTS = 8, DBT_MAX_CLUSTERS = 96 };
+
 /* The x87's pointers to its last instruction. The processor's own would be host
  * addresses, so translated code notes the guest's. */
 struct dbt_x87 {
@@ -102,6 +104,7 @@ struct dbt_frame {
     uint64_t fpu_live;
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
     uint64_t tmp;                           /* within one guest instruction */
+    uint64_t cluster[DBT_CLUSTER_SLOTS];    /* host addresses, see cluster.c */
     /* RFLAGS but for the arithmetic flags, which the host has: IF alone, and the
      * rest. Apart because a store is the way to change one without flags. */
     uint64_t flag_if, flags_system;
@@ -155,6 +158,7 @@ struct dbt_site {
     uint8_t size;                           /* SLOW: bytes accessed, and how */
     bool write;
     uint32_t exits;                         /* so many times */
+    bool side;                              /* CHAIN: to the block itself, not to its trace */
     uint64_t target;                        /* CHAIN: guest address */
     uint8_t *jump;                          /* CHAIN: the rel32 to patch (writable mapping) */
     dbt_helper *helper;                     /* HELPER, with its operand */
@@ -310,12 +314,13 @@ enum {
 
 /* Cold code that a JRCXZ goes to; JRCXZ reaches 127 bytes, so pending stubs are
  * put down in islands before the oldest gets out of reach. */
-enum dbt_stub_kind { DBT_STUB_EXIT, DBT_STUB_CROSS, DBT_STUB_POLL };
+enum dbt_stub_kind { DBT_STUB_EXIT, DBT_STUB_CROSS, DBT_STUB_POLL, DBT_STUB_SIDE };
 enum { DBT_MAX_STUBS = 8 };
 struct dbt_stub {
     uint8_t *from;                          /* the JRCXZ's displacement byte */
     uint8_t *back;                          /* CROSS: where to go on */
-    uint64_t target;                        /* POLL: guest address to go on at */
+    uint64_t target;                        /* POLL, SIDE: guest address to go on at */
+    struct host_mem address;                /* SLOW exits: of the access, as LEA takes it */
     uint8_t kind, exit;
     uint8_t size;
     bool write;
@@ -356,6 +361,35 @@ static inline bool dbt_near_page_end(uint64_t rip)
     return (rip & PAGE_OFFSET_MASK) > PAGE_SIZE - X86_INSN_MAX_BYTES;
 }
 
+/* How it goes on behind an instruction. */
+enum dbt_flow {
+    DBT_FLOW_ENDS,                          /* straight on, or the plan ends there */
+    DBT_FLOW_LEAVES,                        /* usually at `onward`, with a jump */
+    DBT_FLOW_FOLLOWED,                      /* usually at `onward`: the next step */
+    DBT_FLOW_LOOPS,                         /* usually at the beginning */
+};
+
+/* One instruction of the plan. */
+struct dbt_step {
+    struct x86_insn insn;
+    uint64_t rip, onward;
+    const uint8_t *entry;                   /* FOLLOWED: checked entry of the block there */
+    uint8_t flow;                           /* enum dbt_flow */
+    uint8_t cluster;                        /* its access is part of cluster[n - 1]; 0: none */
+    int32_t offset;                         /* in the cluster */
+    struct x86_mem address;                 /* of the access, implied ones too */
+};
+
+/* Accesses that share a translation: cluster.c. */
+struct dbt_cluster {
+    uint32_t version, index_version;        /* what the address is made of */
+    uint8_t scale;                          /* 0: no index */
+    uint8_t slot;                           /* 0: none */
+    bool write, live;
+    uint16_t accesses, last;                /* last: step */
+    int32_t lo, end;                        /* offsets: [lo, end) */
+};
+
 struct dbt_translation {
     struct emit e;
     uint64_t rip;                           /* guest-virtual address of the block */
@@ -363,7 +397,13 @@ struct dbt_translation {
     unsigned code_bits;
     struct dbt_source source;               /* the piece of code at hand */
     size_t at;                              /* how far it has been read */
-    bool open;                              /* goes on behind the instruction at hand */
+    bool open;                              /* goes on behind what has been read */
+    struct dbt_step step[DBT_TRACE_INSNS];
+    unsigned steps;
+    struct dbt_cluster cluster[DBT_MAX_CLUSTERS];
+    unsigned clusters;
+    struct dbt_cluster *current;            /* the one whose address is in r11, or NULL */
+    bool keeps_current;                     /* this instruction does not change r11 */
     uint8_t *body;                          /* behind the checked entry */
     struct dbt_insn insn[DBT_TRACE_INSNS + 1];
     struct dbt_site site[DBT_MAX_SITES];

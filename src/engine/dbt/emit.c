@@ -13,9 +13,8 @@ void emit_modrm_mem(struct emit *e, unsigned reg, const struct host_mem *m)
 {
     unsigned r = (reg & 7) << 3;
     bool sib = m->index != H_NONE || (m->base & 7) == H_RSP;
-    unsigned mod = m->disp == 0 && (m->base & 7) != H_RBP ? 0
-                   : m->disp >= -128 && m->disp <= 127    ? 1
-                                                          : 2;
+    bool small = !m->disp32 && m->disp >= -128 && m->disp <= 127;
+    unsigned mod = m->disp == 0 && (m->base & 7) != H_RBP ? 0 : small ? 1 : 2;
 
     if (m->base == H_NONE) {        /* [index*scale + disp32] or [disp32] */
         unsigned index = m->index == H_NONE ? 4 : m->index & 7;
@@ -183,7 +182,8 @@ static bool no_bmi2(const struct emit *e)
     return unlikely(e->host && e->host->no_bmi2);
 }
 
-/* RORX r64, r64, imm8: VEX.LZ.F2.0F3A.W1 F0 /r ib; SHLX: VEX.LZ.66.0F38.W1 F7 /r. */
+/* RORX r64, r64, imm8: VEX.LZ.F2.0F3A.W1 F0 /r ib; SHLX, SARX: VEX.LZ.66
+ * and F3.0F38.W1 F7 /r. */
 static void emit_vex_rr(struct emit *e, unsigned map, unsigned pp, uint8_t opcode,
                         enum host_reg reg, enum host_reg rm, unsigned vvvv)
 {
@@ -202,6 +202,14 @@ void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned co
     }
     emit_vex_rr(e, 3, 3, 0xf0, dst, src, 0);
     e8(e, (uint8_t)count);
+}
+
+void emit_sarx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count)
+{
+    if (no_bmi2(e))
+        emit_sar_plain(e, dst, src, frame_count(count));
+    else
+        emit_vex_rr(e, 2, 2, 0xf7, dst, src, count);
 }
 
 void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count)

@@ -25,6 +25,7 @@ struct host_mem {
     uint8_t base, index, scale;     /* H_NONE: absent; scale 1 2 4 8 */
     uint8_t seg;                    /* enum host_seg */
     int32_t disp;
+    bool disp32;                    /* never 8 bits: EVEX would scale them */
 };
 
 /* What the host lacks: emit_plain.c has other sequences then. They are longer, so
@@ -71,7 +72,7 @@ static inline void e64(struct emit *e, uint64_t v)
 
 static inline struct host_mem h_base(enum host_reg base, int32_t disp)
 {
-    return (struct host_mem){base, H_NONE, 1, H_SEG_NONE, disp};
+    return (struct host_mem){.base = base, .index = H_NONE, .scale = 1, .disp = disp};
 }
 /* The frame pointer lies below the frame, at an address of 55 modulo 64, so that a
  * shift by it (SHLX) is a shift by 55: see emit_cross_check(). */
@@ -83,7 +84,7 @@ static inline struct host_mem h_frame(size_t offset)
 static inline struct host_mem h_index(enum host_reg base, enum host_reg index, uint8_t scale,
                                       int32_t disp)
 {
-    return (struct host_mem){base, index, scale, H_SEG_NONE, disp};
+    return (struct host_mem){.base = base, .index = index, .scale = scale, .disp = disp};
 }
 
 /* ModRM (+SIB, +disp) for a memory operand, without prefixes. */
@@ -111,7 +112,8 @@ void emit_pext(struct emit *e, enum host_reg dst, enum host_reg src, struct host
 /* dst = src & mask */
 void emit_keep(struct emit *e, enum host_reg dst, enum host_reg src, struct host_mem mask);
 void emit_rorx(struct emit *e, enum host_reg dst, enum host_reg src, unsigned count);
-/* Shifts left by the low 6 bits of `count`. */
+/* Shifts left, right with sign, by the low 6 bits of `count`. */
+void emit_sarx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count);
 void emit_shlx(struct emit *e, enum host_reg dst, enum host_reg src, enum host_reg count);
 /* Arithmetic shift right; uses `tmp`. */
 void emit_sar(struct emit *e, enum host_reg reg, unsigned count, struct host_mem tmp);

@@ -227,8 +227,11 @@ static void emit_tail(struct emit *e, const struct parts *p, const struct mapped
                       const struct reencode *how)
 {
     if (p->has_modrm) {
+        struct host_mem mem = how->mem;
+
+        mem.disp32 = p->form == FORM_EVEX;
         if (m->memory)
-            emit_modrm_mem(e, p->reg & 7, &how->mem);
+            emit_modrm_mem(e, p->reg & 7, &mem);
         else
             e8(e, (uint8_t)((p->modrm & 0xc0) | (p->reg & 7) << 3 | (p->rm & 7)));
     }

@@ -5,10 +5,9 @@
  *
  * Guest and host share the instruction set, so most instructions are copied:
  * legacy, VEX and EVEX encodings alike are taken apart, the fields that name
- * general registers are mapped, the memory operand is replaced by one host
- * operand without displacement, and prefixes that only made sense for the
- * guest (segments, address size) are dropped. Vector, mask, x87 and immediate
- * fields are left as they are.
+ * general registers are mapped, the memory operand is replaced by a host operand,
+ * and prefixes that only made sense for the guest (segments, address size) are
+ * dropped. Vector, mask, x87 and immediate fields are left as they are.
  */
 #ifndef RING3_ENGINE_DBT_REENCODE_H
 #define RING3_ENGINE_DBT_REENCODE_H
@@ -20,7 +19,7 @@ struct reencode {
     uint8_t host[X86_GPR_COUNT];   /* guest register -> host register for this instruction */
     uint32_t implied;              /* guest registers that have been put where the
                                       encoding implies them */
-    struct host_mem mem;           /* used when the instruction has a memory operand; disp 0 */
+    struct host_mem mem;           /* used when the instruction has a memory operand */
 };
 
 /* False when the instruction cannot be expressed on the host: a high-byte

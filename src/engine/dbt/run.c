@@ -609,8 +609,10 @@ static const struct next LOOK_UP = {NULL, 0, false}, BOUNDARY = {NULL, 0, true};
 static struct next resume(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn)
 {
     /* A new block checks again, and relies on nothing. */
-    if ((b->uses_fpu && d->fpu != DBT_FPU_LIVE && insn) || b->insn[insn].inside)
+    if ((b->uses_fpu && d->fpu != DBT_FPU_LIVE && insn) || b->insn[insn].inside) {
+        d->interp.cpu.s.rip = b->insn[insn].rip;
         return LOOK_UP;
+    }
     return (struct next){b, insn, false};
 }
 

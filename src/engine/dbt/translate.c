@@ -69,7 +69,8 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
         dbt_stubs_flush(t);
     s = &t->stub[t->stubs++];
     *s = (struct dbt_stub){.from = emit_jrcxz(&t->e), .kind = (uint8_t)kind,
-                           .exit = (uint8_t)exit, .insn = (uint16_t)t->insns};
+                           .address = h_base(H_R11, 0), .exit = (uint8_t)exit,
+                           .insn = (uint16_t)t->insns};
     s->back = t->e.p;
     return s;
 }
@@ -78,33 +79,58 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
 static unsigned stub_bytes(const struct dbt_stub *s)
 {
     switch (s->kind) {
-    case DBT_STUB_CROSS: return 4 + 10 + 2 + 5 + 7;
+    case DBT_STUB_CROSS: return 8 + 10 + 2 + 5 + 8 + 7;
     case DBT_STUB_POLL: return 10 + 7;
-    default: return 7;
+    case DBT_STUB_SIDE: return 5 + 7;
+    default: return 8 + 7;
     }
+}
+
+static void stub_side(struct dbt_translation *t, const struct dbt_stub *s)
+{
+    unsigned insns = t->insns;
+
+    t->insns = s->insn;
+    dbt_link_here(t, emit_jmp(&t->e, NULL), s->target);
+    if (!t->e.overflow)
+        t->site[t->sites - 1].side = true;
+    t->insns = insns;
+}
+
+/* The address goes to r11, where the dispatcher looks for it. */
+static void exit_with_address(struct dbt_translation *t, const struct dbt_stub *s)
+{
+    if (s->exit == DBT_EXIT_SLOW && (s->address.base != H_R11 || s->address.index != H_NONE))
+        emit_lea(&t->e, H_R11, s->address);
+    exit_for_stub(t, s);
 }
 
 static void stub_put(struct dbt_translation *t, const struct dbt_stub *s)
 {
     struct emit *e = &t->e;
+    struct host_mem last = s->address;
     uint8_t *crosses;
 
     emit_patch8(e, s->from);
     switch (s->kind) {
     case DBT_STUB_CROSS:        /* close to the end of the page: now exactly */
-        emit_lea(e, H_RCX, h_base(H_R11, s->size - 1));
+        last.disp += s->size - 1;
+        emit_lea(e, H_RCX, last);
         emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(s->size));
         crosses = emit_jrcxz(e);
         emit_jmp(e, s->back);
         emit_patch8(e, crosses);
-        exit_for_stub(t, s);
+        exit_with_address(t, s);
         break;
     case DBT_STUB_POLL:
         emit_mov_ri(e, H_R11, s->target);
         exit_for_stub(t, s);
         break;
+    case DBT_STUB_SIDE:
+        stub_side(t, s);
+        break;
     default:
-        exit_for_stub(t, s);
+        exit_with_address(t, s);
         break;
     }
 }
@@ -171,18 +197,6 @@ static void far_put(struct dbt_translation *t, const struct dbt_far *far)
     t->insns = insns;
 }
 
-/* ---- pieces of guest code --------------------------------------------------- */
-
-void dbt_source_set(struct dbt_translation *t, const struct dbt_source *source)
-{
-    if (t->parts)
-        t->part[t->parts - 1].bytes = (uint32_t)t->at;
-    t->part[t->parts++] = (struct dbt_part){.phys = source->phys};
-    t->source = *source;
-    t->at = 0;
-    t->open = true;
-}
-
 /* ---- the block ---------------------------------------------------------- */
 
 /* Jumps through the jump table come in here with the target in r11. */
@@ -239,8 +253,10 @@ static void emit_fpu_check(struct dbt_translation *t)
     t->fpu_checked = true;      /* holds for the block: see dbt_block.uses_fpu */
 }
 
-static bool emit_translated(struct dbt_translation *t, const struct x86_insn *insn)
+static bool emit_translated(struct dbt_translation *t, const struct dbt_step *s)
 {
+    const struct x86_insn *insn = &s->insn;
+
     if (dbt_is_mxcsr(insn) && !(insn->isa & ~t->cpu->model->features.w[0])) {
         emit_fpu_check(t);
         return dbt_emit_mxcsr(t, insn);
@@ -251,24 +267,29 @@ static bool emit_translated(struct dbt_translation *t, const struct x86_insn *in
         return false;
     if (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn))
         emit_fpu_check(t);
-    if (insn->class != X86_CLASS_BRANCH)
-        return dbt_emit_insn(t, insn);
     /* An indirect jump to nowhere is taken back by decoding it again (run.c). */
-    if (t->source.phys2 && (dbt_branch_is_ret(insn) || insn->op[0].kind != X86_OPND_IMM))
+    if (t->source.phys2 && insn->class == X86_CLASS_BRANCH &&
+        (dbt_branch_is_ret(insn) || insn->op[0].kind != X86_OPND_IMM))
         return false;
-    t->open = false;
-    return dbt_emit_branch(t, insn, t->insn[t->insns].rip + insn->length);
+    return insn->class == X86_CLASS_BRANCH ? dbt_emit_branch(t, s) : dbt_emit_insn(t, insn);
 }
 
-/* Emits instruction t->insns; t->open says whether the block goes on after it. */
-static void emit_one(struct dbt_translation *t, const struct x86_insn *insn)
+/* Emits instruction t->insns; t->open says whether code goes on behind it. */
+static void emit_one(struct dbt_translation *t, struct dbt_step *s)
 {
     uint8_t *start = t->e.p;
     unsigned sites = t->sites, stubs = t->stubs;
     bool checked = t->fpu_checked;
 
-    if (emit_translated(t, insn))
+    t->keeps_current = false;
+    t->open = true;
+    if (emit_translated(t, s)) {
+        if (!t->keeps_current)
+            t->current = NULL;
+        if (s->insn.class == X86_CLASS_BRANCH)
+            t->open = s->flow == DBT_FLOW_FOLLOWED;
         return;
+    }
     /* Nothing of a failed attempt may stay, and stubs that were put down
      * meanwhile belong to earlier instructions: start behind them. */
     t->fpu_checked = checked;
@@ -277,15 +298,9 @@ static void emit_one(struct dbt_translation *t, const struct x86_insn *insn)
         t->stubs = stubs;
     }
     dbt_exit_here(t, DBT_EXIT_INTERP);
-    t->open = !insn->ends_block;
-}
-
-static bool decode_next(const struct dbt_translation *t, struct x86_insn *insn)
-{
-    if (t->source.phys2 && t->insns)
-        return false;
-    return t->at < t->source.bytes &&
-           x86_decode(t->source.code + t->at, t->source.bytes - t->at, t->code_bits, insn) == 0;
+    dbt_clusters_forget(t);
+    s->flow = DBT_FLOW_ENDS;
+    t->open = !s->insn.ends_block;
 }
 
 /* Does the interpreter want vector or x87 state for it? */
@@ -307,14 +322,14 @@ static bool touches_fpu(const struct x86_insn *insn)
 }
 
 /* `insn` NULL: unknown. */
-static void begin_insn(struct dbt_translation *t, const struct x86_insn *insn)
+static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86_insn *insn)
 {
     struct dbt_insn *i = &t->insn[t->insns];
 
     dbt_reach(t, 64);
     emit_label(&t->e);
-    *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
-                           .rip = t->source.rip + t->at, .fpu = true};
+    *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start), .rip = rip,
+                           .fpu = true, .inside = dbt_clusters_live(t)};
     t->aligned = false;
     if (!insn)
         return;
@@ -327,8 +342,7 @@ static void begin_insn(struct dbt_translation *t, const struct x86_insn *insn)
 /* What so many more instructions, and the end of the block, may need at most. */
 bool dbt_has_room(const struct dbt_translation *t, unsigned insns)
 {
-    return t->insns + insns <= (t->guide ? DBT_TRACE_INSNS : DBT_BLOCK_INSNS) &&
-           t->sites + t->stubs + t->fars + 16 * insns < DBT_MAX_SITES &&
+    return t->sites + t->stubs + t->fars + 16 * insns < DBT_MAX_SITES &&
            t->fars + insns <= DBT_MAX_FARS &&
            t->e.end - t->e.p > 1024 * (ptrdiff_t)insns + 64 * (ptrdiff_t)t->fars;
 }
@@ -337,21 +351,17 @@ bool dbt_has_room(const struct dbt_translation *t, unsigned insns)
  * page: a block that says so saves finding out again. */
 static void emit_undecodable(struct dbt_translation *t)
 {
-    begin_insn(t, NULL);
+    begin_insn(t, t->rip, NULL);
     dbt_exit_here(t, DBT_EXIT_INTERP);
     t->insns++;
-    t->at = min_u64(t->source.bytes, X86_INSN_MAX_BYTES);
     t->open = false;
 }
 
 static void begin(struct dbt_translation *t)
 {
-    struct dbt_source source = t->source;
-
-    t->rip = source.rip;
-    t->insns = t->sites = t->parts = t->fars = t->stubs = t->return_depth = 0;
-    t->fpu_checked = t->loops = false;
-    dbt_source_set(t, &source);
+    t->insns = t->sites = t->fars = t->stubs = 0;
+    t->open = true;
+    t->fpu_checked = false;
     if (!t->guide)
         emit_checked_entry(t);
     t->body = t->e.p;
@@ -360,17 +370,11 @@ static void begin(struct dbt_translation *t)
 }
 
 /* What is left: the jump to where the code goes on, and everything cold. */
-static void end(struct dbt_translation *t)
+static void end(struct dbt_translation *t, uint64_t next)
 {
-    t->part[t->parts - 1].bytes = (uint32_t)t->at;
-    if (t->source.phys2) {
-        t->part[0].bytes = (uint32_t)t->source.bytes1;
-        t->part[t->parts++] = (struct dbt_part){.phys = t->source.phys2,
-                                                .bytes = (uint32_t)(t->at - t->source.bytes1)};
-    }
     if (t->open) {
         t->insns--;             /* what follows is accounted to the last instruction */
-        dbt_emit_goto(t, t->source.rip + t->at);
+        dbt_emit_goto(t, next);
         t->insns++;
     }
     stubs_put(t);
@@ -378,24 +382,29 @@ static void end(struct dbt_translation *t)
         far_put(t, &t->far[i]);
     stubs_put(t);
     t->insn[t->insns] = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
-                                          .rip = t->source.rip + t->at};
+                                          .rip = next};
     while (t->e.p < t->body + DBT_MIN_BODY && !t->e.overflow)
         e8(&t->e, 0xcc);
 }
 
 bool dbt_translate(struct dbt_translation *t)
 {
-    struct x86_insn insn;
+    struct dbt_step *s = t->step;
 
+    dbt_plan(t);
+    dbt_clusters_find(t);
     begin(t);
-    while (t->open && dbt_has_room(t, 1) && decode_next(t, &insn)) {
-        begin_insn(t, &insn);
-        t->at += insn.length;
-        emit_one(t, &insn);
+    while (t->open && t->insns < t->steps && dbt_has_room(t, 1)) {
+        s = &t->step[t->insns];
+        begin_insn(t, s->rip, &s->insn);
+        emit_one(t, s);
         t->insns++;
     }
-    if (!t->insns)
+    if (t->steps) {
+        end(t, s->flow == DBT_FLOW_FOLLOWED ? s->onward : s->rip + s->insn.length);
+    } else {
         emit_undecodable(t);
-    end(t);
+        end(t, t->rip);
+    }
     return !t->e.overflow;
 }

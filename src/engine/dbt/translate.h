@@ -38,8 +38,20 @@ void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target);
 /* May a jump at `rip` be linked to `target` for good? */
 bool dbt_may_link(uint64_t rip, uint64_t target);
 void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target);
-/* Goes on reading there. */
-void dbt_source_set(struct dbt_translation *t, const struct dbt_source *source);
+
+/* ---- plan.c -------------------------------------------------------------- */
+/* Fills in step[] and part[] from `source` and `guide`. */
+void dbt_plan(struct dbt_translation *t);
+
+/* ---- cluster.c ----------------------------------------------------------- */
+/* Which steps' accesses share translations. */
+void dbt_clusters_find(struct dbt_translation *t);
+/* The memory operand of the step at hand, based on r11, if a cluster has it. Uses rcx. */
+bool dbt_cluster_operand(struct dbt_translation *t, struct host_mem *out);
+/* Something else happens: translations are to be made anew. */
+void dbt_clusters_forget(struct dbt_translation *t);
+/* Does code from the step at hand on rely on a translation made before? */
+bool dbt_clusters_live(const struct dbt_translation *t);
 
 /* ---- translate_mem.c ---------------------------------------------------- */
 /* r11 = linear address of the memory operand (or offset only). False: leave
@@ -49,6 +61,12 @@ bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bo
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write);
 /* The mask that leaves of an address what is zero just behind a page boundary. */
 struct host_mem dbt_cross_mask(unsigned size);
+/* rcx = addend of the page that `address` (rcx may be it) lies in, 0 if there is none. */
+void dbt_emit_lookup(struct dbt_translation *t, enum host_reg address, bool write);
+/* The operand as a host operand, checked and translated: based on r11, rcx or both.
+ * `keep_rcx`: without rcx. False: leave the instruction to the interpreter. */
+bool dbt_emit_operand(struct dbt_translation *t, const struct x86_insn *insn, bool write,
+                      bool keep_rcx, struct host_mem *out);
 /* r11 += rcx: the host address, rcx free again. */
 void dbt_emit_fold(struct dbt_translation *t);
 /* host register = guest register (64-bit). */
@@ -58,8 +76,12 @@ void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
 /* ---- translate_system.c -------------------------------------------------- */
 /* A system instruction; also says whether the block goes on. False: the interpreter's. */
 bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn);
+/* May straight code go on behind it, although it ends blocks of the interpreter? */
+bool dbt_system_goes_on(const struct x86_insn *insn);
 
 /* ---- translate_insn.c ---------------------------------------------------- */
+/* Is it copied, with its memory operand as the only thing that is translated? */
+bool dbt_copies_memory(const struct x86_insn *insn);
 bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn);
 bool dbt_is_mxcsr(const struct x86_insn *insn);        /* LDMXCSR STMXCSR */
 /* Vector state has to be live. */
@@ -83,7 +105,9 @@ void dbt_emit_push_address(struct dbt_translation *t, unsigned bytes);
 void dbt_emit_top(struct dbt_translation *t, unsigned bytes, enum host_reg reg);
 void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n);
 /* `next` is the address of the instruction after this one. */
-bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next);
+bool dbt_emit_branch(struct dbt_translation *t, const struct dbt_step *s);
+uint64_t dbt_branch_target(const struct dbt_translation *t, const struct x86_insn *insn,
+                           uint64_t next);
 bool dbt_branch_is_ret(const struct x86_insn *insn);
 unsigned dbt_ret_drop(const struct x86_insn *insn);    /* RET imm16 */
 /* Goes on at a known guest address. */

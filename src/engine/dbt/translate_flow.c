@@ -45,30 +45,50 @@ void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n)
         emit_lea32(&t->e, H_R9, h_base(H_R9, n));
 }
 
-static void emit_push_reg(struct dbt_translation *t, unsigned bytes, enum host_reg value)
+/* Where a push stores; rcx is free. */
+static struct host_mem push_place(struct dbt_translation *t, unsigned bytes)
 {
-    emit_rm(&t->e, 0x89, bytes == 8, value, h_index(H_R11, H_RCX, 1, 0));
-    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
+    struct host_mem place;
+
+    if (dbt_cluster_operand(t, &place))
+        return place;
+    dbt_emit_push_address(t, bytes);
+    dbt_emit_fold(t);
+    return h_base(H_R11, 0);
+}
+
+/* Where a pop loads from: the top of stack as `reg` has it. May use rcx and r11. */
+static struct host_mem pop_place(struct dbt_translation *t, unsigned bytes, enum host_reg reg)
+{
+    struct host_mem place;
+
+    if (dbt_cluster_operand(t, &place))
+        return place;
+    dbt_emit_top(t, bytes, reg);
+    dbt_emit_access(t, bytes, false);
+    return h_index(H_R11, H_RCX, 1, 0);
 }
 
 /* Pushes what `slot` of the frame holds. */
 static void emit_push_slot(struct dbt_translation *t, unsigned bytes, struct host_mem slot)
 {
-    dbt_emit_fold(t);
+    struct host_mem place = push_place(t, bytes);
+
     emit_load(&t->e, H_RCX, slot);
-    emit_rm(&t->e, 0x89, bytes == 8, H_RCX, h_base(H_R11, 0));
+    emit_rm(&t->e, 0x89, bytes == 8, H_RCX, place);
     dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
 }
 
 static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t value)
 {
+    struct host_mem place = push_place(t, bytes);
+
     if (bytes == 4 || (int64_t)value == (int32_t)value) {
-        emit_rm(&t->e, 0xc7, bytes == 8, 0, h_index(H_R11, H_RCX, 1, 0));
+        emit_rm(&t->e, 0xc7, bytes == 8, 0, place);
         e32(&t->e, (uint32_t)value);
     } else {
-        dbt_emit_fold(t);
         emit_mov_ri(&t->e, H_RCX, value);
-        emit_rm(&t->e, 0x89, true, H_RCX, h_base(H_R11, 0));
+        emit_rm(&t->e, 0x89, true, H_RCX, place);
     }
     dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
 }
@@ -76,11 +96,13 @@ static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t va
 /* Loads the memory operand of PUSH, CALL or JMP into frame.tmp. */
 static bool emit_load_tmp(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
-    if (!dbt_emit_address(t, insn, true))
+    struct host_mem from;
+
+    if (!dbt_emit_operand(t, insn, false, false, &from))
         return false;
-    dbt_emit_access(t, bytes, false);
-    emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, h_index(H_R11, H_RCX, 1, 0));
+    emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, from);
     emit_store(&t->e, h_frame(offsetof(struct dbt_frame, tmp)), H_RCX);
+    t->keeps_current = false;
     return true;
 }
 
@@ -90,20 +112,19 @@ static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, un
 
     switch (o->kind) {
     case X86_OPND_GPR:
-        dbt_emit_push_address(t, bytes);
-        if (dbt_home[o->reg] != H_NONE)
-            emit_push_reg(t, bytes, dbt_home[o->reg]);
-        else
+        if (dbt_home[o->reg] == H_NONE) {
             emit_push_slot(t, bytes, dbt_slot(o->reg));
+            return true;
+        }
+        emit_rm(&t->e, 0x89, bytes == 8, dbt_home[o->reg], push_place(t, bytes));
+        dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
         return true;
     case X86_OPND_IMM:
-        dbt_emit_push_address(t, bytes);
         emit_push_imm(t, bytes, (uint64_t)insn->imm[o->reg]);
         return true;
     case X86_OPND_MEM:
         if (!emit_load_tmp(t, insn, bytes))
             return false;
-        dbt_emit_push_address(t, bytes);
         emit_push_slot(t, bytes, h_frame(offsetof(struct dbt_frame, tmp)));
         return true;
     default:
@@ -122,12 +143,11 @@ void dbt_emit_top(struct dbt_translation *t, unsigned bytes, enum host_reg reg)
 static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
     const struct x86_operand *o = &insn->op[0];
-    struct host_mem top = h_index(H_R11, H_RCX, 1, 0);
+    struct host_mem top;
 
     if (o->kind != X86_OPND_GPR)
         return false;
-    dbt_emit_top(t, bytes, H_R9);
-    dbt_emit_access(t, bytes, false);
+    top = pop_place(t, bytes, H_R9);
     if (dbt_home[o->reg] != H_NONE) {
         emit_rm(&t->e, 0x8b, bytes == 8, dbt_home[o->reg], top);
     } else {
@@ -141,10 +161,10 @@ static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, uns
 
 static bool emit_leave(struct dbt_translation *t, unsigned bytes)
 {
-    dbt_emit_top(t, bytes, H_RBP);
-    dbt_emit_access(t, bytes, false);
-    emit_rm(&t->e, 0x8d, bytes == 8, H_R9, h_base(H_R11, (int32_t)bytes));
-    emit_rm(&t->e, 0x8b, bytes == 8, H_RBP, h_index(H_R11, H_RCX, 1, 0));
+    struct host_mem from = pop_place(t, bytes, H_RBP);
+
+    emit_rm(&t->e, 0x8d, bytes == 8, H_R9, h_base(H_RBP, (int32_t)bytes));
+    emit_rm(&t->e, 0x8b, bytes == 8, H_RBP, from);
     return true;
 }
 
@@ -233,58 +253,45 @@ void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
 
 /* A trace that goes on in another page: is the page still there? Exactly then its
  * block is in the jump table. */
-static void emit_page_check(struct dbt_translation *t, const struct dbt_source *to)
+static void emit_page_check(struct dbt_translation *t, const struct dbt_step *s)
 {
     uint8_t *same;
 
     dbt_reach(t, 64);
-    emit_load(&t->e, H_RCX, dbt_jump_entry(to->rip));
-    emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, to->entry));
+    emit_load(&t->e, H_RCX, dbt_jump_entry(s->onward));
+    emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, s->entry));
     emit_not(&t->e, H_RCX);                 /* -1 - entry */
     emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 1));
     same = emit_jrcxz(&t->e);
-    emit_goto_page(t, to->rip);
+    emit_goto_page(t, s->onward);
     emit_patch8(&t->e, same);
+    t->keeps_current = false;
 }
 
-static bool visited(const struct dbt_translation *t, uint64_t rip)
+/* Goes on at `target`, behind step `s` or in its usual direction. */
+static void emit_onward(struct dbt_translation *t, const struct dbt_step *s, uint64_t target)
 {
-    for (unsigned i = 0; i <= t->insns; i++) {
-        if (t->insn[i].rip == rip)
-            return true;
-    }
-    return false;
-}
-
-/* Goes on at `target`: with its code if this is a trace that leads there, with a
- * jump if not. */
-static void emit_onward(struct dbt_translation *t, uint64_t target)
-{
-    uint64_t rip = t->insn[t->insns].rip;
-    struct dbt_source next;
-
-    if (t->guide && target == t->rip) {
-        t->loops = true;
+    switch (s->flow) {
+    case DBT_FLOW_LOOPS:
         emit_poll(t, target);
         emit_jmp(&t->e, t->body);
-        return;
-    }
-    if (!t->guide || t->parts == DBT_MAX_PARTS || visited(t, target) ||
-        !t->guide->follow(t->guide->opaque, target, &next)) {
+        break;
+    case DBT_FLOW_FOLLOWED:
+        if (target <= s->rip)
+            emit_poll(t, target);
+        if ((target ^ s->rip) & PAGE_MASK)
+            emit_page_check(t, s);
+        break;
+    default:
         dbt_emit_goto(t, target);
-        return;
+        break;
     }
-    if (target <= rip)
-        emit_poll(t, target);
-    if ((target ^ rip) & PAGE_MASK)
-        emit_page_check(t, &next);
-    dbt_source_set(t, &next);
 }
 
 /* ---- branches ------------------------------------------------------------ */
 
-static uint64_t branch_target(const struct dbt_translation *t, const struct x86_insn *insn,
-                              uint64_t next)
+uint64_t dbt_branch_target(const struct dbt_translation *t, const struct x86_insn *insn,
+                           uint64_t next)
 {
     uint64_t target = next + (uint64_t)insn->imm[0];
 
@@ -297,17 +304,18 @@ static unsigned condition(const struct x86_insn *insn)
     return insn->bytes[insn->imm_at - 1] & 15;
 }
 
-static void emit_conditional(struct dbt_translation *t, const struct x86_insn *insn,
-                             uint64_t next)
+static void emit_conditional(struct dbt_translation *t, const struct dbt_step *s, uint64_t next)
 {
-    uint64_t taken = branch_target(t, insn, next);
-    uint64_t usual = t->guide ? t->guide->usual(t->guide->opaque, next, taken) : next;
+    const struct x86_insn *insn = &s->insn;
+    uint64_t taken = dbt_branch_target(t, insn, next);
+    uint64_t usual = s->flow == DBT_FLOW_ENDS ? next : s->onward;
 
+    t->keeps_current = true;
     if (usual == next)
         dbt_far_here(t, condition(insn), taken);
     else
         dbt_far_here(t, condition(insn) ^ 1, next);
-    emit_onward(t, usual);
+    emit_onward(t, s, usual);
 }
 
 /* JRCXZ and LOOP, with the counter width of the address size. */
@@ -330,9 +338,9 @@ static bool emit_counted(struct dbt_translation *t, const struct x86_insn *insn,
     zero = emit_jrcxz(&t->e);
     done = emit_jmp(&t->e, NULL);
     emit_patch8(&t->e, zero);
-    dbt_emit_goto(t, loop ? next : branch_target(t, insn, next));
+    dbt_emit_goto(t, loop ? next : dbt_branch_target(t, insn, next));
     emit_patch32(&t->e, done);
-    dbt_emit_goto(t, loop ? branch_target(t, insn, next) : next);
+    dbt_emit_goto(t, loop ? dbt_branch_target(t, insn, next) : next);
     return true;
 }
 
@@ -370,22 +378,19 @@ static void emit_canonical_check(struct dbt_translation *t)
     emit_patch8(&t->e, high);
 }
 
-static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes,
+static bool emit_call(struct dbt_translation *t, const struct dbt_step *s, unsigned bytes,
                       uint64_t next)
 {
+    const struct x86_insn *insn = &s->insn;
     bool direct = insn->op[0].kind == X86_OPND_IMM;
 
     if (!direct && !emit_indirect_target(t, insn, bytes))
         return false;
     if (!direct && bytes == 8)
         emit_canonical_check(t);
-    dbt_emit_push_address(t, bytes);
     emit_push_imm(t, bytes, next);
-    dbt_reach(t, 64);
     if (direct) {
-        if (t->return_depth < DBT_MAX_RETURNS)
-            t->returns[t->return_depth++] = next;
-        emit_onward(t, branch_target(t, insn, next));
+        emit_onward(t, s, dbt_branch_target(t, insn, next));
     } else {
         emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
         emit_indirect(t);
@@ -393,14 +398,15 @@ static bool emit_call(struct dbt_translation *t, const struct x86_insn *insn, un
     return true;
 }
 
-static bool emit_jmp_insn(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes,
+static bool emit_jmp_insn(struct dbt_translation *t, const struct dbt_step *s, unsigned bytes,
                           uint64_t next)
 {
-    if (insn->op[0].kind == X86_OPND_IMM) {
-        emit_onward(t, branch_target(t, insn, next));
+    if (s->insn.op[0].kind == X86_OPND_IMM) {
+        t->keeps_current = true;
+        emit_onward(t, s, dbt_branch_target(t, &s->insn, next));
         return true;
     }
-    if (!emit_indirect_target(t, insn, bytes))
+    if (!emit_indirect_target(t, &s->insn, bytes))
         return false;
     emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
     emit_indirect(t);
@@ -418,8 +424,9 @@ unsigned dbt_ret_drop(const struct x86_insn *insn)
 }
 
 /* Returns to where the trace called from, unless r11 says otherwise. */
-static void emit_return_to(struct dbt_translation *t, uint64_t expected)
+static void emit_return_to(struct dbt_translation *t, const struct dbt_step *s)
 {
+    uint64_t expected = s->onward;
     uint8_t *same;
 
     dbt_reach(t, 120);
@@ -432,42 +439,43 @@ static void emit_return_to(struct dbt_translation *t, uint64_t expected)
     same = emit_jrcxz(&t->e);
     emit_indirect(t);
     emit_patch8(&t->e, same);
-    emit_onward(t, expected);
+    emit_onward(t, s, expected);
 }
 
-static bool emit_ret(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
+static bool emit_ret(struct dbt_translation *t, const struct dbt_step *s, unsigned bytes)
 {
-    int32_t drop = (int32_t)dbt_ret_drop(insn);
+    int32_t drop = (int32_t)dbt_ret_drop(&s->insn);
+    struct host_mem top = pop_place(t, bytes, H_R9);
 
-    dbt_emit_top(t, bytes, H_R9);
-    dbt_emit_access(t, bytes, false);
-    emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    emit_rm(&t->e, 0x8b, bytes == 8, H_R11, top);
+    t->keeps_current = false;
     dbt_emit_sp_add(t, bytes, (int32_t)bytes + drop);
-    if (t->guide && t->return_depth)
-        emit_return_to(t, t->returns[--t->return_depth]);
-    else
+    if (s->flow == DBT_FLOW_ENDS)
         emit_indirect(t);
+    else
+        emit_return_to(t, s);
     return true;
 }
 
-bool dbt_emit_branch(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next)
+bool dbt_emit_branch(struct dbt_translation *t, const struct dbt_step *s)
 {
-    unsigned bytes = dbt_stack_bytes(t, insn);
+    unsigned bytes = dbt_stack_bytes(t, &s->insn);
+    uint64_t next = s->rip + s->insn.length;
 
     if (!bytes)
         return false;
     if (t->code_bits != 64)
         next = (uint32_t)next;
-    switch (insn->mnemonic) {
-    case M(CALL): return emit_call(t, insn, bytes, next);
-    case M(JMP): return emit_jmp_insn(t, insn, bytes, next);
-    case M(RET): return emit_ret(t, insn, bytes);
+    switch (s->insn.mnemonic) {
+    case M(CALL): return emit_call(t, s, bytes, next);
+    case M(JMP): return emit_jmp_insn(t, s, bytes, next);
+    case M(RET): return emit_ret(t, s, bytes);
     case M(JRCXZ): case M(JECXZ): case M(JCXZ): case M(LOOP):
-        return emit_counted(t, insn, next);
+        return emit_counted(t, &s->insn, next);
     case M(LOOPE): case M(LOOPNE):
         return false;
     default:
-        emit_conditional(t, insn, next);
+        emit_conditional(t, s, next);
         return true;
     }
 }

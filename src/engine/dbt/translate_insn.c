@@ -43,6 +43,18 @@ static bool does_nothing(const struct x86_insn *insn)
     }
 }
 
+/* BT and its relatives on memory, with the bit offset in a register: the offset
+ * moves the address by whole operands, signed, and what remains selects the bit. */
+static bool is_bit_string(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(BT): case M(BTS): case M(BTR): case M(BTC):
+        return insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind == X86_OPND_GPR;
+    default:
+        return false;
+    }
+}
+
 /* ---- LEA ---------------------------------------------------------------- */
 
 static bool emit_lea_insn(struct dbt_translation *t, const struct x86_insn *insn)
@@ -72,7 +84,8 @@ static bool emit_lea_direct(struct dbt_translation *t, const struct x86_insn *in
 {
     const struct x86_mem *m = &insn->mem;
     unsigned dst = insn->op[0].reg;
-    struct host_mem h = {H_NONE, H_NONE, m->scale, H_SEG_NONE, (int32_t)m->disp};
+    struct host_mem h = {.base = H_NONE, .index = H_NONE, .scale = m->scale,
+                               .disp = (int32_t)m->disp};
 
     if (insn->address_bits != 64 || insn->op[0].size < 4 || dbt_home[dst] == H_NONE ||
         m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE))
@@ -85,6 +98,7 @@ static bool emit_lea_direct(struct dbt_translation *t, const struct x86_insn *in
         emit_lea32(&t->e, dbt_home[dst], h);
     else
         emit_lea(&t->e, dbt_home[dst], h);
+    t->keeps_current = true;
     return true;
 }
 
@@ -284,25 +298,33 @@ static void emit_x87_pointers(struct dbt_translation *t, const struct x86_insn *
     }
 }
 
+/* The address stays in r11, for the data pointer. */
+static bool emit_x87_operand(struct dbt_translation *t, struct copy *c)
+{
+    if (!dbt_emit_address(t, &c->insn, true))
+        return false;
+    dbt_emit_access(t, c->insn.mem.size, c->write);
+    c->how.mem = h_index(H_R11, H_RCX, 1, 0);
+    return true;
+}
+
 /* Brings the memory operand to where the instruction will find it. */
 static bool emit_operand(struct dbt_translation *t, struct copy *c)
 {
     const struct x86_insn *insn = &c->insn;
     const struct host_mem tmp = h_frame(offsetof(struct dbt_frame, tmp));
+    bool keep_rcx = !c->to_tmp && (c->moved || c->rcx_in || c->rcx_out);
 
-    if (!dbt_emit_address(t, insn, true))
+    if (dbt_is_x87(insn))
+        return emit_x87_operand(t, c);
+    if (!dbt_emit_operand(t, insn, c->write, keep_rcx, &c->how.mem))
         return false;
-    dbt_emit_access(t, insn->mem.size, c->write);
-    c->how.mem = h_index(H_R11, H_RCX, 1, 0);
     if (c->to_tmp) {
         if (insn->mem.size == 2)
             e8(&t->e, 0x66);
         emit_rm(&t->e, insn->mem.size == 1 ? 0x8a : 0x8b, insn->mem.size == 8, H_RCX, c->how.mem);
         emit_store(&t->e, tmp, H_RCX);
         c->how.mem = tmp;
-    } else if (c->moved || c->rcx_in || c->rcx_out) {
-        dbt_emit_fold(t);
-        c->how.mem = h_base(H_R11, 0);
     }
     return true;
 }
@@ -337,6 +359,23 @@ static void emit_operands_out(struct dbt_translation *t, const struct copy *c)
         emit_load(&t->e, dbt_home[c->borrowed], h_frame(offsetof(struct dbt_frame, kept)));
 }
 
+static bool uses_r11(const struct copy *c)
+{
+    for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
+        if ((c->moved & 1u << g) && c->how.host[g] == H_R11)
+            return true;
+    }
+    return false;
+}
+
+bool dbt_copies_memory(const struct x86_insn *insn)
+{
+    if (insn->mnemonic == M(LEA) || left_alone(insn) || does_nothing(insn) || is_bit_string(insn) ||
+        !insn->modrm_at || !insn->mem.size || dbt_is_x87(insn) || dbt_is_masked(insn))
+        return false;
+    return insn->class == X86_CLASS_INTEGER || insn->class == X86_CLASS_HOST;
+}
+
 static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
 {
     struct copy c = {.insn = *insn};
@@ -348,6 +387,10 @@ static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
         return false;           /* its data pointer is an offset: not at hand */
     if (c.memory && !emit_operand(t, &c))
         return false;
+    if (uses_r11(&c) || x87)
+        t->keeps_current = false;
+    else if (!c.memory)
+        t->keeps_current = true;
     dbt_reach(t, 64);
     emit_operands_in(t, &c);
     if (!dbt_reencode(&t->e, &c.insn, &c.how))
@@ -399,18 +442,6 @@ static bool emit_xlat(struct dbt_translation *t, const struct x86_insn *insn)
 }
 
 /* ---- bits of memory ------------------------------------------------------- */
-
-/* BT and its relatives on memory, with the bit offset in a register: the offset
- * moves the address by whole operands, signed, and what remains selects the bit. */
-static bool is_bit_string(const struct x86_insn *insn)
-{
-    switch (insn->mnemonic) {
-    case M(BT): case M(BTS): case M(BTR): case M(BTC):
-        return insn->op[0].kind == X86_OPND_MEM && insn->op[1].kind == X86_OPND_GPR;
-    default:
-        return false;
-    }
-}
 
 static unsigned bit_opcode(const struct x86_insn *insn)
 {
@@ -499,8 +530,10 @@ bool dbt_emit_insn(struct dbt_translation *t, const struct x86_insn *insn)
 {
     if (left_alone(insn))
         return false;
-    if (does_nothing(insn))
+    if (does_nothing(insn)) {
+        t->keeps_current = true;
         return true;
+    }
     if (insn->class == X86_CLASS_STRING)
         return dbt_emit_string(t, insn);
     if (dbt_is_flags(insn))

@@ -54,7 +54,8 @@ static bool emit_segment(struct dbt_translation *t, const struct x86_insn *insn)
 bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment)
 {
     const struct x86_mem *m = &insn->mem;
-    struct host_mem h = {H_NONE, H_NONE, m->scale, H_SEG_NONE, (int32_t)m->disp};
+    struct host_mem h = {.base = H_NONE, .index = H_NONE, .scale = m->scale,
+                               .disp = (int32_t)m->disp};
 
     if (m->vsib || insn->address_bits == 16)
         return false;
@@ -93,53 +94,135 @@ struct host_mem dbt_cross_mask(unsigned size)
     return h_frame(offsetof(struct dbt_frame, cross_mask) + 8 * cross_index(size));
 }
 
-static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind, unsigned size,
-                         bool write)
+static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind,
+                         const struct host_mem *address, unsigned size, bool write)
 {
     struct dbt_stub *s = dbt_stub_here(t, kind, DBT_EXIT_SLOW);
 
+    s->address = *address;
     s->size = (uint8_t)size;
     s->write = write;
 }
 
-/* To the stub if [r11, r11+size) is so close to the end of its page that it may
- * cross it: an address within the last slot of size (a power of two, at least 8)
+static struct host_mem moved_by(struct host_mem m, int32_t n)
+{
+    m.disp += n;
+    return m;
+}
+
+/* To the stub if [address, address+size) is so close to the end of its page that it
+ * may cross it: an address within the last slot of size (a power of two, at least 8)
  * makes the bits above the slot zero when one slot is added. For the common sizes
  * the bits are singled out by a rotation by 3 and a shift by 55, for which the
  * frame pointer serves as count: PEXT can only start once in a cycle. */
-static void emit_cross_check(struct dbt_translation *t, unsigned size, bool write)
+static void emit_cross_check(struct dbt_translation *t, const struct host_mem *address,
+                             unsigned size, bool write)
 {
     struct emit *e = &t->e;
 
-    dbt_reach(t, 24);
+    dbt_reach(t, 32);
     if (size <= 8) {
-        emit_lea(e, H_RCX, h_base(H_R11, 8));
+        emit_lea(e, H_RCX, moved_by(*address, 8));
         emit_rorx(e, H_RCX, H_RCX, 3);
         emit_shlx(e, H_RCX, H_RCX, H_RSP);
     } else {
-        emit_lea(e, H_RCX, h_base(H_R11, 2 << cross_index(size)));
+        emit_lea(e, H_RCX, moved_by(*address, 2 << cross_index(size)));
         emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(size));
     }
-    slow_if_zero(t, DBT_STUB_CROSS, size, write);
+    slow_if_zero(t, DBT_STUB_CROSS, address, size, write);
+}
+
+void dbt_emit_lookup(struct dbt_translation *t, enum host_reg address, bool write)
+{
+    struct emit *e = &t->e;
+
+    emit_pext(e, H_RCX, address, h_frame(offsetof(struct dbt_frame, page_mask)));
+    if (write)
+        emit_load(e, H_RCX, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + dbt_tables_write_disp()));
+    else
+        emit_load(e, H_RCX, (struct host_mem){.base = H_NONE, .index = H_RCX, .scale = 8,
+                                               .seg = H_SEG_GS});
 }
 
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write)
 {
-    struct emit *e = &t->e;
+    const struct host_mem address = h_base(H_R11, 0);
 
     if (size > 1 && !t->aligned)
-        emit_cross_check(t, size, write);
-    dbt_reach(t, 24);
-    emit_pext(e, H_RCX, H_R11, h_frame(offsetof(struct dbt_frame, page_mask)));
-    if (write)
-        emit_load(e, H_RCX, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + dbt_tables_write_disp()));
-    else
-        emit_load(e, H_RCX, (struct host_mem){H_NONE, H_RCX, 8, H_SEG_GS, 0});
-    slow_if_zero(t, DBT_STUB_EXIT, size, write);
+        emit_cross_check(t, &address, size, write);
+    dbt_reach(t, 32);
+    dbt_emit_lookup(t, H_R11, write);
+    slow_if_zero(t, DBT_STUB_EXIT, &address, size, write);
     dbt_reach(t, 64);           /* for whatever is done with the address */
 }
 
 void dbt_emit_fold(struct dbt_translation *t)
 {
     emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+}
+
+/* The address as one host operand without scratch registers, if it is one. */
+static bool plain_address(const struct x86_insn *insn, struct host_mem *out)
+{
+    const struct x86_mem *m = &insn->mem;
+
+    *out = (struct host_mem){.base = H_NONE, .index = H_NONE, .scale = m->scale,
+                               .disp = (int32_t)m->disp};
+    if (insn->address_bits != 64 || m->vsib || m->seg == X86_FS || m->seg == X86_GS ||
+        m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE) ||
+        m->disp > INT32_MAX - 256 || m->disp < INT32_MIN)
+        return false;
+    if (m->base != X86_REG_NONE && (out->base = dbt_home[m->base]) == H_NONE)
+        return false;
+    return m->index == X86_REG_NONE || (out->index = dbt_home[m->index]) != H_NONE;
+}
+
+/* Leaves r11 alone: the addend goes to rcx and takes a place in the operand. */
+static void emit_plain(struct dbt_translation *t, struct host_mem address, unsigned size,
+                       bool write, struct host_mem *out)
+{
+    enum host_reg from = H_RCX;
+
+    if (size > 1 && !t->aligned)
+        emit_cross_check(t, &address, size, write);
+    dbt_reach(t, 40);
+    if (address.base != H_NONE && address.index == H_NONE && !address.disp &&
+        !emit_is_plain(&t->e))
+        from = address.base;
+    else
+        emit_lea(&t->e, H_RCX, address);
+    dbt_emit_lookup(t, from, write);
+    slow_if_zero(t, DBT_STUB_EXIT, &address, size, write);
+    dbt_reach(t, 64);
+    *out = address;
+    if (address.index == H_NONE) {
+        out->index = H_RCX;
+        out->scale = 1;
+        return;
+    }
+    if (address.base != H_NONE)
+        emit_lea(&t->e, H_RCX, h_index(address.base, H_RCX, 1, 0));
+    out->base = H_RCX;
+}
+
+bool dbt_emit_operand(struct dbt_translation *t, const struct x86_insn *insn, bool write,
+                      bool keep_rcx, struct host_mem *out)
+{
+    unsigned size = insn->mem.size;
+    struct host_mem address;
+
+    if (dbt_cluster_operand(t, out))
+        return true;
+    if (!keep_rcx && plain_address(insn, &address)) {
+        emit_plain(t, address, size, write, out);
+        t->keeps_current = true;
+        return true;
+    }
+    if (!dbt_emit_address(t, insn, true))
+        return false;
+    dbt_emit_access(t, size, write);
+    if (keep_rcx)
+        dbt_emit_fold(t);
+    *out = keep_rcx ? h_base(H_R11, 0) : h_index(H_R11, H_RCX, 1, 0);
+    return true;
 }

@@ -20,6 +20,7 @@ static bool help(struct dbt_translation *t, dbt_helper *helper, uint32_t operand
         site->operand = operand;
     }
     t->open = open;
+    dbt_clusters_forget(t);
     return true;
 }
 
@@ -142,5 +143,18 @@ bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn)
     case M(XSAVEC64): return emit_xsave(t, insn, dbt_help_xsave, DBT_XSAVEC);
     case M(XRSTOR64): return emit_xsave(t, insn, dbt_help_xrstor, DBT_XRSTOR);
     default: return t->mode & DBT_MODE_IF && emit_privileged(t, insn);
+    }
+}
+
+bool dbt_system_goes_on(const struct x86_insn *insn)
+{
+    switch (insn->mnemonic) {
+    case M(SWAPGS): case M(RDTSC): case M(RDTSCP): case M(CLTS): case M(RDMSR): case M(WRMSR):
+    case M(RDFSBASE): case M(RDGSBASE): case M(WRFSBASE): case M(WRGSBASE):
+        return true;
+    case M(MOV):
+        return insn->op[0].kind != X86_OPND_CR || insn->op[0].reg == 2;
+    default:
+        return false;
     }
 }
