@@ -98,12 +98,6 @@ static void tlb_flushed(void *env, const gva_t *lin, bool global)
 
     interp_env_ops.tlb_flushed(env, lin, global);
     dbt_paging_flushed(d, lin, global);
-    if (lin)
-        log_trace(d->interp.vm->vm.config.log, TRANSLATE, "vcpu %u: page %llx flushed",
-                  d->interp.vcpu.index, (unsigned long long)lin->v);
-    else
-        log_trace(d->interp.vm->vm.config.log, TRANSLATE, "vcpu %u: tables flushed%s",
-                  d->interp.vcpu.index, global ? ", global pages too" : "");
 }
 
 /* ---- vCPU ------------------------------------------------------------------- */

@@ -10,6 +10,8 @@
  */
 #include "engine/dbt/vcpu.h"
 
+#include "base/log.h"
+
 #include "x86/cpuid.h"
 
 static uint16_t pcid_now(const struct dbt_vcpu *d)
@@ -34,23 +36,32 @@ static void flush_page(struct dbt_vcpu *d, struct dbt_space *s, gva_t page)
     dbt_jumps_flush_page(s, page, &d->thunks);
 }
 
+/* `page` for DBT_FLUSH_PAGE. */
+static void note(struct dbt_vcpu *d, enum dbt_flush what, gva_t page)
+{
+    d->stats.flushes[what]++;
+    if (likely(!log_tracing(d->interp.vcpu.vm->config.log, LOG_TRANSLATE)))
+        return;
+    dbt_fpu_park(d);
+    dbt_trace_flush(d, what, page);
+}
+
 void dbt_paging_flushed(struct dbt_vcpu *d, const gva_t *lin, bool global)
 {
     struct dbt_tables *t = d->tables;
 
     if (lin) {
-        d->stats.flushes_page++;
+        note(d, DBT_FLUSH_PAGE, *lin);
         flush_page(d, &t->kernel, *lin);
         for (unsigned i = 0; i < t->users; i++)
             flush_page(d, &t->user[i], *lin);
         return;
     }
+    note(d, global ? DBT_FLUSH_ALL : DBT_FLUSH_LOCAL, gva(0));
     if (global) {
-        d->stats.flushes_all++;
         dbt_tables_flush(t);
         dbt_paging_jumps_flush(d);
     } else {
-        d->stats.flushes_local++;
         dbt_tables_flush_local(t);
         dbt_jumps_flush_local(&t->kernel, &d->thunks);
         for (unsigned i = 0; i < t->users; i++) {
@@ -143,6 +154,7 @@ bool dbt_paging_cr3_load(struct dbt_vcpu *d, uint64_t value)
     if (!cpu->mode.long_mode || value >> cpu->model->phys_bits)
         return false;
     cpu->s.cr3 = value;
+    note(d, keep ? DBT_FLUSH_SWITCH : DBT_FLUSH_LOCAL, gva(0));
     flush_kernel_local(d);
     if (!dbt_tables_switch(d->tables, pcid_now(d)) || !keep)
         flush_user(d, d->tables->now[DBT_RING_USER]);
@@ -154,6 +166,7 @@ void dbt_paging_invlpg(struct dbt_vcpu *d, gva_t a)
 {
     struct dbt_tables *t = d->tables;
 
+    note(d, DBT_FLUSH_PAGE, a);
     soft_flush_page(d, a);
     flush_page(d, &t->kernel, a);
     flush_page(d, t->now[DBT_RING_USER], a);
@@ -168,6 +181,7 @@ void dbt_paging_invpcid(struct dbt_vcpu *d, enum dbt_invpcid type, uint16_t pcid
 
     switch (type) {
     case DBT_INVPCID_ADDRESS:
+        note(d, DBT_FLUSH_PAGE, a);
         if (pcid == pcid_now(d)) {
             soft_flush_page(d, a);
             flush_page(d, &t->kernel, a);
@@ -176,6 +190,7 @@ void dbt_paging_invpcid(struct dbt_vcpu *d, enum dbt_invpcid type, uint16_t pcid
             flush_page(d, s, a);
         break;
     case DBT_INVPCID_CONTEXT:
+        note(d, DBT_FLUSH_LOCAL, gva(0));
         if (pcid == pcid_now(d))
             flush_kernel_local(d);
         if (s)

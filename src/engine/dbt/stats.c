@@ -29,6 +29,13 @@ static const char *const slow_name[DBT_SLOWS_COUNT] = {
 #undef X
 };
 
+static const char *const flush_name[DBT_FLUSHES] = {
+    [DBT_FLUSH_PAGE] = "flushes of a page",
+    [DBT_FLUSH_LOCAL] = "flushes of one PCID, or of all that is not global",
+    [DBT_FLUSH_ALL] = "flushes of everything",
+    [DBT_FLUSH_SWITCH] = "switches to another PCID, whose entries stay",
+};
+
 /* ---- blocks --------------------------------------------------------------- */
 
 struct census {
@@ -101,9 +108,10 @@ static void describe_exits(const struct dbt_vcpu *d, struct strbuf *out)
     for (unsigned i = 0; i < DBT_SLOWS_COUNT; i++)
         if (d->stats.slow[i])
             strbuf_addf(out, "    %14" PRIu64 "  %s\n", d->stats.slow[i], slow_name[i]);
-    strbuf_addf(out, "  tables            %" PRIu64 " fills; flushes: %" PRIu64 " of a page, "
-                "%" PRIu64 " of what is not global, %" PRIu64 " of everything\n", d->fills,
-                d->stats.flushes_page, d->stats.flushes_local, d->stats.flushes_all);
+    strbuf_addf(out, "  tables            %" PRIu64 " fills\n", d->fills);
+    for (unsigned i = 0; i < DBT_FLUSHES; i++)
+        if (d->stats.flushes[i])
+            strbuf_addf(out, "    %14" PRIu64 "  %s\n", d->stats.flushes[i], flush_name[i]);
 }
 
 /* What the interpreter was given most, and how often. */
@@ -172,4 +180,19 @@ void dbt_trace_reset(const struct dbt_vcpu *d)
     log_trace(d->interp.vm->vm.config.log, TRANSLATE,
               "vcpu %u: code cache emptied: %zu blocks, %zu KiB", d->interp.vcpu.index, blocks,
               dbt_cache_used(d->cache) >> 10);
+}
+
+void dbt_trace_flush(const struct dbt_vcpu *d, enum dbt_flush what, gva_t page)
+{
+    static const char *const text[DBT_FLUSHES] = {
+        [DBT_FLUSH_LOCAL] = "flushed: one PCID, or all that is not global",
+        [DBT_FLUSH_ALL] = "flushed: everything",
+        [DBT_FLUSH_SWITCH] = "switched to another PCID",
+    };
+    struct log *log = d->interp.vm->vm.config.log;
+
+    if (what == DBT_FLUSH_PAGE)
+        log_trace(log, TRANSLATE, "vcpu %u: flushed: page %" PRIx64, d->interp.vcpu.index, page.v);
+    else
+        log_trace(log, TRANSLATE, "vcpu %u: %s", d->interp.vcpu.index, text[what]);
 }

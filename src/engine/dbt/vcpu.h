@@ -47,13 +47,21 @@ enum dbt_slow {
     DBT_SLOWS_COUNT
 };
 
+enum dbt_flush {
+    DBT_FLUSH_PAGE,
+    DBT_FLUSH_LOCAL,        /* all but global pages, or one PCID */
+    DBT_FLUSH_ALL,
+    DBT_FLUSH_SWITCH,       /* to another PCID, whose entries stay */
+    DBT_FLUSHES
+};
+
 /* For `info engine` (stats.c); counted where control has left translated code
  * anyway. */
 struct dbt_stats {
     uint64_t slow[DBT_SLOWS_COUNT];
     uint64_t requests;                      /* of the look-ups: somebody wanted the vCPU */
     uint64_t traces, resets;
-    uint64_t flushes_page, flushes_local, flushes_all;
+    uint64_t flushes[DBT_FLUSHES];
 };
 
 enum dbt_fpu { DBT_FPU_SYNCED, DBT_FPU_PARKED, DBT_FPU_LIVE };
@@ -110,6 +118,7 @@ enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions);
 void dbt_describe(struct engine_vm *vm, struct strbuf *out);
 void dbt_trace_made(const struct dbt_vcpu *d, const struct dbt_block *b);
 void dbt_trace_reset(const struct dbt_vcpu *d);
+void dbt_trace_flush(const struct dbt_vcpu *d, enum dbt_flush what, gva_t page);
 
 /* dump.c: guest and host code of every block. Vector state is parked. */
 void dbt_dump_code(struct engine_vm *vm, FILE *out);
