@@ -204,11 +204,15 @@ void x86_exec_CMPXCHG8B(struct x86_cpu *cpu, const struct x86_insn *insn)
 void x86_exec_CMPXCHG16B(struct x86_cpu *cpu, const struct x86_insn *insn)
 {
     uint64_t *gpr = cpu->s.gpr;
-    gva_t at = x86_ea_linear(cpu, insn, 16, X86_WRITE);
+    bool based = insn->mem.seg == X86_FS || insn->mem.seg == X86_GS;
+    uint64_t base = based ? cpu->s.seg[insn->mem.seg].base : 0;
     uint64_t expected[2] = {gpr[X86_RAX], gpr[X86_RDX]}, new[2] = {gpr[X86_RBX], gpr[X86_RCX]};
+    gva_t at;
 
-    if (at.v & 15)
+    /* Comes before the address is found not to be canonical, which is #SS on the stack. */
+    if ((x86_ea(cpu, insn) + base) & 15)
         x86_gp0(cpu);
+    at = x86_ea_linear(cpu, insn, 16, X86_WRITE);
     if (exchange_block(cpu, at, 16, expected, new)) {
         cpu->s.rflags |= X86_FLAG_ZF;
     } else {
