@@ -103,6 +103,8 @@ void trap_lost(void)
     print_hex(last.cs);
     print(":");
     print_hex(last.rip);
+    print(" cr2 ");
+    print_hex(last.cr2);
     print("\n");
     guest_exit(2);
 }

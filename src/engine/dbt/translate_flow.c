@@ -163,8 +163,10 @@ static bool emit_leave(struct dbt_translation *t, unsigned bytes)
 {
     struct host_mem from = pop_place(t, bytes, H_RBP);
 
+    /* The load first: at an address that is not canonical it faults. */
+    emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, from);
     emit_rm(&t->e, 0x8d, bytes == 8, H_R9, h_base(H_RBP, (int32_t)bytes));
-    emit_rm(&t->e, 0x8b, bytes == 8, H_RBP, from);
+    emit_rr(&t->e, 0x8b, bytes == 8, H_RBP, H_RCX);
     return true;
 }
 
