@@ -27,7 +27,7 @@ static const struct { size_t offset, bytes; const char *name; } fields[] = {
     FIELD(no_irq_waiting), FIELD(arith_mask), FIELD(if_mask), FIELD(df_mask),
     FIELD(bit_mask32), FIELD(bit_mask64), FIELD(other_mask), FIELD(minus_other), FIELD(x87),
     FIELD(origin), FIELD(gpr), FIELD(target), FIELD(seg_base), FIELD(kernel_gs_base),
-    FIELD(tsc_offset), FIELD(tsc_aux), FIELD(jump),
+    FIELD(tsc_offset), FIELD(tsc_aux), FIELD(cluster), FIELD(jump), FIELD(jump2),
 };
 #undef FIELD
 
