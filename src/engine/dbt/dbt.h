@@ -47,7 +47,11 @@
  *
  * EXITS. Code leaves by `call *exit(%rsp)`: the return address says where.
  * Thunks store all registers and flags into the frame and return to
- * dbt_enter's caller, which acts and enters again, possibly in mid-block.
+ * dbt_enter's caller, which acts and enters again, possibly in mid-block. The
+ * usual ones (run.c: carry_on) leave the state in the frame and the guest's
+ * vector state where it is: misses of the tables, jumps not yet linked, system
+ * instructions with a helper (system.h), page faults. Before a look-up leaves,
+ * its thunk tries the second jump table.
  *
  * Threads: everything here belongs to one vCPU's thread, except `go`.
  */
