@@ -13,8 +13,8 @@
  *
  * The engines do not count alike: a REP may be one instruction or several, an
  * exception one or none. When registers differ after a chunk, both go on by single
- * instructions until one of them has been where the other is, and the one behind
- * catches up. Only what never meets is a difference.
+ * instructions for a while, until it is clear how far ahead one of them is, and the
+ * one behind catches up. Only what never meets is a difference.
  *
  * A difference is looked for again from the start: up to the chunk before, from
  * there in halves until the first instruction after which the two differ is known.
@@ -40,7 +40,8 @@
 #include "x86/decode.h"
 #include "x86/mmu.h"
 
-enum { SKIPPED = 77, MEMORY_EVERY = 256, SHOWN = 12, CATCH_UP = 4096, TRIES = 16 };
+enum { SKIPPED = 77, MEMORY_EVERY = 256, SHOWN = 12, CATCH_UP = 4096,
+       ALIKE = 1000 };
 
 struct options {
     const char *engine[2], *until;
@@ -148,34 +149,37 @@ static bool follow(struct lockstep *l, unsigned i, unsigned ahead)
     return registers_equal(l) && memory_equal(l);
 }
 
-/* Both go on by single instructions until one is where the other has been. */
-static bool meet(struct lockstep *l)
+/* Was side `i` for the last instructions, `ahead` before, where the other one was? */
+static bool trails(const struct lockstep *l, unsigned i, unsigned ahead, unsigned alike)
 {
-    for (unsigned i = 0; i < 2; i++)
-        l->past[i][0] = l->state[i];
-    for (unsigned k = 1; k <= CATCH_UP; k++) {
-        for (unsigned i = 0; i < 2; i++) {
-            side_run(l->side[i], 1);
-            side_state(l->side[i], &l->past[i][k]);
-        }
-        for (unsigned j = k + 1; j-- > 0;) {
-            for (unsigned i = 0; i < 2; i++) {
-                if (same(&l->past[i][j], &l->past[!i][k]))
-                    return follow(l, i, k - j);
-            }
-        }
+    for (unsigned k = 0; k < alike; k++) {
+        if (!same(&l->past[i][CATCH_UP - ahead - k], &l->past[!i][CATCH_UP - k]))
+            return false;
     }
-    return false;
+    return true;
 }
 
-/* Lets the one that is behind catch up. False: they never meet. More than one try,
- * because a loop may look the same at each turn, but for memory. */
+/* Lets the one that is behind catch up: both go on by single instructions, and then
+ * are compared over so many of them that it is no coincidence, as a single match in
+ * a loop may be. False: they never meet. */
 static bool catch_up(struct lockstep *l)
 {
     l->caught_up++;
-    for (unsigned i = 0; i < TRIES; i++) {
-        if (meet(l))
-            return true;
+    for (unsigned k = 0; k <= CATCH_UP; k++) {
+        for (unsigned i = 0; i < 2; i++) {
+            if (k)
+                side_run(l->side[i], 1);
+            side_state(l->side[i], &l->past[i][k]);
+        }
+    }
+    /* Less where they count differently all the time. */
+    for (unsigned alike = ALIKE; alike; alike /= 10) {
+        for (unsigned ahead = 0; ahead <= CATCH_UP - alike; ahead++) {
+            for (unsigned i = 0; i < 2; i++) {
+                if (trails(l, i, ahead, alike))
+                    return follow(l, i, ahead);
+            }
+        }
     }
     return false;
 }
