@@ -20,7 +20,7 @@
 #include "base/error.h"
 
 enum { HASH_SIZE = 1 << 15, RIP_HASH_BITS = 17 };
-enum { ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST, COUNTDOWNS = 1 << 18,
+enum { ROOM_FOR_ONE_BLOCK = DBT_MAX_HOST, COUNTDOWNS = 1 << 21,
        COUNTDOWN_BYTES = 4 * COUNTDOWNS };
 
 struct dbt_cache {

@@ -13,6 +13,12 @@
  * Addresses are known symbolically: a register is a version, which stands for a
  * value nobody knows, plus a constant. PUSH, POP, ADD, LEA and MOV keep track.
  *
+ * A trace that leads back to its beginning is written twice: for the first round,
+ * and for all others. In those, clusters that have the same address in every round
+ * are translated already, and accesses that move by multiples of their size are
+ * known to be aligned, which is as good as not to cross a page. If they turn out not
+ * to be, the first version runs every time.
+ *
  * A translation stays good until something outside translated code may have
  * changed the tables: at an instruction that leaves, all clusters begin anew.
  */
@@ -102,6 +108,12 @@ static void add_access(struct dbt_translation *t, const struct analysis *an, uns
                               .end = (int32_t)offset + a->size};
     struct dbt_cluster *c;
 
+    t->step[step].address = (struct x86_mem){.base = a->base, .index = a->index, .size = a->size,
+                                             .scale = a->scale, .disp = a->disp};
+    t->step[step].version = b->version;
+    t->step[step].delta = b->delta;
+    t->step[step].index_version = x->version;
+    t->step[step].index_delta = x->delta;
     if (offset != (int32_t)offset || offset > INT32_MAX / 2 || offset < INT32_MIN / 2)
         return;
     c = find(t, &key, offset, a->size);
@@ -116,8 +128,6 @@ static void add_access(struct dbt_translation *t, const struct analysis *an, uns
     c->last = (uint16_t)step;
     t->step[step].cluster = (uint8_t)(c - t->cluster + 1);
     t->step[step].offset = (int32_t)offset;
-    t->step[step].address = (struct x86_mem){.base = a->base, .index = a->index,
-                                             .scale = a->scale, .disp = a->disp};
 }
 
 /* ---- what registers hold ------------------------------------------------------- */
@@ -208,11 +218,30 @@ static void follow(const struct dbt_translation *t, struct analysis *an,
 
 /* ---- slots ---------------------------------------------------------------------- */
 
-/* Clusters of one access are none. The others get slots of the frame, first come
- * first served. */
+/* The first slots are for what stays the same in every round: whoever had one before
+ * that would take it again in the second. Returns how many. */
+static unsigned assign_invariant(struct dbt_translation *t)
+{
+    unsigned slots = 0;
+
+    for (unsigned i = 0; i < t->clusters; i++) {
+        struct dbt_cluster *c = &t->cluster[i];
+
+        c->invariant = c->invariant && slots < DBT_CLUSTER_SLOTS / 2;
+        if (c->invariant) {
+            c->slot = (uint8_t)++slots;
+            c->last = UINT16_MAX;
+        }
+    }
+    return slots;
+}
+
+/* Clusters of one access are none, unless it is the same one in every round of a
+ * loop. The others get slots of the frame, first come first served. */
 static void assign_slots(struct dbt_translation *t)
 {
     uint16_t busy_until[DBT_CLUSTER_SLOTS] = {0};
+    unsigned first = assign_invariant(t);
 
     for (unsigned i = 0; i < t->steps; i++) {
         struct dbt_step *s = &t->step[i];
@@ -220,7 +249,7 @@ static void assign_slots(struct dbt_translation *t)
 
         if (!c)
             continue;
-        for (unsigned k = 0; c->slot == 0 && c->accesses > 1 && k < DBT_CLUSTER_SLOTS; k++) {
+        for (unsigned k = first; c->slot == 0 && c->accesses > 1 && k < DBT_CLUSTER_SLOTS; k++) {
             if (busy_until[k] <= i) {
                 c->slot = (uint8_t)(k + 1);
                 busy_until[k] = c->last;
@@ -233,13 +262,76 @@ static void assign_slots(struct dbt_translation *t)
     }
 }
 
+/* ---- loops ------------------------------------------------------------------------ */
+
+/* The register that had this value at the beginning of the trace and has it at the
+ * end again, but for a multiple of `unit` (0: exactly); X86_REG_NONE: none. */
+static unsigned recurring(const struct analysis *an, uint32_t version, unsigned unit)
+{
+    unsigned reg = version - 1;
+
+    if (version == 0 || version > X86_GPR_COUNT || an->reg[reg].version != version)
+        return X86_REG_NONE;
+    return unit ? (an->reg[reg].delta % (int32_t)unit ? X86_REG_NONE : reg)
+                : (an->reg[reg].delta ? X86_REG_NONE : reg);
+}
+
+static void find_invariant(struct dbt_translation *t, const struct analysis *an)
+{
+    for (unsigned i = 0; i < t->clusters; i++) {
+        struct dbt_cluster *c = &t->cluster[i];
+
+        c->invariant = recurring(an, c->version, 0) != X86_REG_NONE &&
+                       (!c->scale || recurring(an, c->index_version, 0) != X86_REG_NONE);
+    }
+}
+
+static bool require(struct dbt_translation *t, const struct dbt_alignment *a)
+{
+    for (unsigned i = 0; i < t->alignments; i++) {
+        const struct dbt_alignment *b = &t->alignment[i];
+        if (a->base == b->base && a->index == b->index && a->scale == b->scale &&
+            a->size == b->size && a->disp == b->disp)
+            return true;
+    }
+    if (t->alignments == DBT_MAX_ALIGNMENTS)
+        return false;
+    t->alignment[t->alignments++] = *a;
+    return true;
+}
+
+/* A register that moves by multiples of an access's size keeps it aligned. */
+static void find_aligned(struct dbt_translation *t, const struct analysis *an,
+                         struct dbt_step *s)
+{
+    const struct x86_mem *m = &s->address;
+    struct dbt_alignment a = {.index = X86_REG_NONE, .scale = 1, .size = (uint8_t)m->size};
+    int64_t disp = m->disp + s->delta;
+
+    if (m->size < 2 || (m->size & (m->size - 1)))
+        return;
+    a.base = (uint8_t)recurring(an, s->version, m->size);
+    if (m->index != X86_REG_NONE && m->scale < m->size) {
+        a.index = (uint8_t)recurring(an, s->index_version, m->size / m->scale);
+        a.scale = m->scale;
+        disp += (int64_t)s->index_delta * m->scale;
+        if (a.index == X86_REG_NONE || dbt_home[a.index] == H_NONE)
+            return;
+    }
+    if (a.base == X86_REG_NONE || (a.index != X86_REG_NONE && dbt_home[a.base] == H_NONE))
+        return;
+    a.disp = (int32_t)(disp & (m->size - 1));
+    s->aligned = require(t, &a);
+}
+
 void dbt_clusters_find(struct dbt_translation *t)
 {
     struct analysis an = {.versions = X86_GPR_COUNT};
     struct access a;
 
-    t->clusters = 0;
+    t->clusters = t->alignments = 0;
     t->current = NULL;
+    t->forgot = false;
     if (!t->guide || t->code_bits != 64)
         return;
     for (unsigned r = 0; r < X86_GPR_COUNT; r++)
@@ -248,6 +340,11 @@ void dbt_clusters_find(struct dbt_translation *t)
         if (access_of(t, &t->step[i].insn, &a))
             add_access(t, &an, i, &a);
         follow(t, &an, &t->step[i].insn);
+    }
+    if (t->loops) {
+        find_invariant(t, &an);
+        for (unsigned i = 0; i < t->steps; i++)
+            find_aligned(t, &an, &t->step[i]);
     }
     assign_slots(t);
 }
@@ -293,7 +390,8 @@ static void establish(struct dbt_translation *t, struct dbt_cluster *c, const st
     if (at.mem.index == X86_REG_NONE)
         at.mem.scale = 1;
     dbt_emit_address(t, &at, false);
-    emit_range_check(t, (unsigned)(c->end - c->lo));
+    if (c->end - c->lo > 1 && !(t->aligned && c->end - c->lo == s->address.size))
+        emit_range_check(t, (unsigned)(c->end - c->lo));
     dbt_reach(t, 40);
     dbt_emit_lookup(t, H_R11, c->write);
     side_exit_if_zero(t);
@@ -305,10 +403,10 @@ static void establish(struct dbt_translation *t, struct dbt_cluster *c, const st
 
 bool dbt_cluster_operand(struct dbt_translation *t, struct host_mem *out)
 {
-    const struct dbt_step *s = &t->step[t->insns];
+    const struct dbt_step *s = &t->step[t->now];
     struct dbt_cluster *c = s->cluster ? &t->cluster[s->cluster - 1] : NULL;
 
-    if (!c || (!c->live && c->last == t->insns))        /* alone from here on */
+    if (!c || (!c->live && c->last == t->now))        /* alone from here on */
         return false;
     if (!c->live)
         establish(t, c, s);
@@ -325,13 +423,46 @@ void dbt_clusters_forget(struct dbt_translation *t)
     for (unsigned i = 0; i < t->clusters; i++)
         t->cluster[i].live = false;
     t->current = NULL;
+    t->forgot = true;
 }
 
 bool dbt_clusters_live(const struct dbt_translation *t)
 {
     for (unsigned i = 0; i < t->clusters; i++) {
-        if (t->cluster[i].live && t->cluster[i].last >= t->insns)
+        if (t->cluster[i].live && t->cluster[i].last >= t->now)
             return true;
     }
     return false;
+}
+
+static void emit_alignment_check(struct dbt_translation *t, const struct dbt_alignment *a)
+{
+    struct emit *e = &t->e;
+    uint8_t *aligned;
+
+    dbt_reach(t, 64);
+    if (a->index != X86_REG_NONE) {
+        emit_lea(e, H_RCX, h_index(dbt_home[a->base], dbt_home[a->index], a->scale, a->disp));
+    } else {
+        dbt_emit_get(t, H_RCX, a->base);
+        emit_lea(e, H_RCX, h_base(H_RCX, a->disp));
+    }
+    emit_pext(e, H_RCX, H_RCX, dbt_align_mask(a->size));
+    aligned = emit_jrcxz(e);
+    emit_jmp(e, t->body);
+    emit_patch8(e, aligned);
+}
+
+void dbt_loop_enter(struct dbt_translation *t)
+{
+    for (unsigned i = 0; i < t->alignments; i++)
+        emit_alignment_check(t, &t->alignment[i]);
+    for (unsigned i = 0; i < t->clusters; i++) {
+        struct dbt_cluster *c = &t->cluster[i];
+        c->live = c->live && c->invariant && !t->forgot;
+    }
+    t->current = NULL;
+    emit_label(&t->e);
+    t->again = t->e.p;
+    t->second = true;
 }

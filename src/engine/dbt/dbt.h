@@ -87,7 +87,7 @@ enum { DBT_CROSS_SIZES = 7 };   /* 2, 4, ... 128 bytes */
 enum { DBT_JUMP2_BITS = 14, DBT_JUMPS2 = 1 << DBT_JUMP2_BITS };
 struct dbt_jump2 { uint64_t rip, body; };
 
-enum { DBT_CLUSTER_SLOTS = 8, DBT_MAX_CLUSTERS = 96 };
+enum { DBT_CLUSTER_SLOTS = 12, DBT_MAX_CLUSTERS = 96, DBT_MAX_ALIGNMENTS = 8 };
 
 /* The x87's pointers to its last instruction. The processor's own would be host
  * addresses, so translated code notes the guest's. */
@@ -102,6 +102,7 @@ struct dbt_frame {
     uint64_t page_mask;                     /* bits 12-47 */
     uint64_t low_mask;                      /* bits 0-11 */
     uint64_t cross_mask[DBT_CROSS_SIZES];
+    uint64_t align_mask[DBT_CROSS_SIZES];   /* 1, 3, ... 127 */
     uint64_t jump_mask;
     uint64_t high_mask;                     /* bits 47-63 */
     uint64_t go;                            /* 0: somebody wants the dispatcher */
@@ -381,7 +382,18 @@ struct dbt_step {
     uint8_t flow;                           /* enum dbt_flow */
     uint8_t cluster;                        /* its access is part of cluster[n - 1]; 0: none */
     int32_t offset;                         /* in the cluster */
-    struct x86_mem address;                 /* of the access, implied ones too */
+    struct x86_mem address;                 /* of the access, implied ones too; size 0: none */
+    uint32_t version, index_version;        /* what base and index stand for (cluster.c) */
+    int32_t delta, index_delta;
+    bool aligned;                           /* in the loop it was found to be */
+};
+
+/* An address that has to be a multiple of `size`, in terms of registers at the
+ * beginning of the loop. */
+struct dbt_alignment {
+    uint8_t base, index, scale;             /* index: X86_REG_NONE if it does not matter */
+    uint8_t size;
+    int32_t disp;                           /* modulo size */
 };
 
 /* Accesses that share a translation: cluster.c. */
@@ -390,6 +402,7 @@ struct dbt_cluster {
     uint8_t scale;                          /* 0: no index */
     uint8_t slot;                           /* 0: none */
     bool write, live;
+    bool invariant;                         /* the same in every round of the loop */
     uint16_t accesses, last;                /* last: step */
     int32_t lo, end;                        /* offsets: [lo, end) */
 };
@@ -406,6 +419,12 @@ struct dbt_translation {
     unsigned steps;
     struct dbt_cluster cluster[DBT_MAX_CLUSTERS];
     unsigned clusters;
+    bool forgot;                            /* some were forgotten half-way */
+    struct dbt_alignment alignment[DBT_MAX_ALIGNMENTS];
+    unsigned alignments;
+    unsigned now;                           /* the step at hand */
+    bool second;                            /* of a loop, the rounds after the first */
+    uint8_t *again;                         /* where they begin */
     struct dbt_cluster *current;            /* the one whose address is in r11, or NULL */
     bool keeps_current;                     /* this instruction does not change r11 */
     uint8_t *body;                          /* behind the checked entry */

@@ -22,7 +22,8 @@ enum { TEXT_MAX = 96, NOTE_MAX = 160 };
 
 #define FIELD(name) {offsetof(struct dbt_frame, name), sizeof((struct dbt_frame *)0)->name, #name}
 static const struct { size_t offset, bytes; const char *name; } fields[] = {
-    FIELD(page_mask), FIELD(low_mask), FIELD(cross_mask), FIELD(jump_mask), FIELD(high_mask),
+    FIELD(page_mask), FIELD(low_mask), FIELD(cross_mask), FIELD(align_mask),
+    FIELD(jump_mask), FIELD(high_mask),
     FIELD(go), FIELD(fpu_live), FIELD(exit), FIELD(tmp), FIELD(flag_if), FIELD(flags_system),
     FIELD(no_irq_waiting), FIELD(arith_mask), FIELD(if_mask), FIELD(df_mask),
     FIELD(bit_mask32), FIELD(bit_mask64), FIELD(other_mask), FIELD(minus_other), FIELD(x87),

@@ -119,8 +119,10 @@ static void frame_init(struct dbt_frame *f)
 {
     f->page_mask = 0x0000fffffffff000;
     f->low_mask = PAGE_OFFSET_MASK;
-    for (unsigned i = 0; i < DBT_CROSS_SIZES; i++)
+    for (unsigned i = 0; i < DBT_CROSS_SIZES; i++) {
         f->cross_mask[i] = PAGE_OFFSET_MASK & ~((2ull << i) - 1);
+        f->align_mask[i] = (2ull << i) - 1;
+    }
     f->jump_mask = DBT_JUMP_MASK;
     f->jump2_mask = DBT_JUMP2_MASK;
     f->high_mask = 0xffff800000000000;

@@ -117,6 +117,8 @@ void dbt_plan(struct dbt_translation *t)
         s->rip = t->source.rip + t->at;
         s->flow = DBT_FLOW_ENDS;
         s->cluster = 0;
+        s->aligned = false;
+        s->address.size = 0;
         t->at += s->insn.length;
         t->steps++;
         if (s->insn.ends_block && !dbt_is_flags(&s->insn) && !dbt_system_goes_on(&s->insn))

@@ -279,7 +279,7 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
 {
     uint8_t *start = t->e.p;
     unsigned sites = t->sites, stubs = t->stubs;
-    bool checked = t->fpu_checked;
+    bool checked = t->fpu_checked, second = t->second;
 
     t->keeps_current = false;
     t->open = true;
@@ -287,7 +287,7 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
         if (!t->keeps_current)
             t->current = NULL;
         if (s->insn.class == X86_CLASS_BRANCH)
-            t->open = s->flow == DBT_FLOW_FOLLOWED;
+            t->open = s->flow == DBT_FLOW_FOLLOWED || t->second != second;
         return;
     }
     /* Nothing of a failed attempt may stay, and stubs that were put down
@@ -335,7 +335,7 @@ static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86
         return;
     i->mnemonic = insn->mnemonic;
     i->fpu = touches_fpu(insn);
-    t->aligned = dbt_needs_alignment(insn);
+    t->aligned = dbt_needs_alignment(insn) || (t->second && t->step[t->now].aligned);
     i->masked = dbt_is_masked(insn);
 }
 
@@ -361,7 +361,8 @@ static void begin(struct dbt_translation *t)
 {
     t->insns = t->sites = t->fars = t->stubs = 0;
     t->open = true;
-    t->fpu_checked = false;
+    t->fpu_checked = t->second = false;
+    t->now = 0;
     if (!t->guide)
         emit_checked_entry(t);
     t->body = t->e.p;
@@ -394,14 +395,18 @@ bool dbt_translate(struct dbt_translation *t)
     dbt_plan(t);
     dbt_clusters_find(t);
     begin(t);
-    while (t->open && t->insns < t->steps && dbt_has_room(t, 1)) {
-        s = &t->step[t->insns];
+    while (t->open && t->now < t->steps && dbt_has_room(t, 1)) {
+        bool second = t->second;
+
+        s = &t->step[t->now];
         begin_insn(t, s->rip, &s->insn);
         emit_one(t, s);
         t->insns++;
+        t->now = t->second != second ? 0 : t->now + 1;
     }
     if (t->steps) {
-        end(t, s->flow == DBT_FLOW_FOLLOWED ? s->onward : s->rip + s->insn.length);
+        end(t, s->flow == DBT_FLOW_FOLLOWED || s->flow == DBT_FLOW_LOOPS
+                   ? s->onward : s->rip + s->insn.length);
     } else {
         emit_undecodable(t);
         end(t, t->rip);

@@ -50,6 +50,8 @@ void dbt_clusters_find(struct dbt_translation *t);
 bool dbt_cluster_operand(struct dbt_translation *t, struct host_mem *out);
 /* Something else happens: translations are to be made anew. */
 void dbt_clusters_forget(struct dbt_translation *t);
+/* Behind the first round of a loop, in front of the others. */
+void dbt_loop_enter(struct dbt_translation *t);
 /* Does code from the step at hand on rely on a translation made before? */
 bool dbt_clusters_live(const struct dbt_translation *t);
 
@@ -61,6 +63,8 @@ bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bo
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write);
 /* The mask that leaves of an address what is zero just behind a page boundary. */
 struct host_mem dbt_cross_mask(unsigned size);
+/* The mask that leaves what is not a multiple of `size`, a power of two. */
+struct host_mem dbt_align_mask(unsigned size);
 /* rcx = addend of the page that `address` (rcx may be it) lies in, 0 if there is none. */
 void dbt_emit_lookup(struct dbt_translation *t, enum host_reg address, bool write);
 /* The operand as a host operand, checked and translated: based on r11, rcx or both.

@@ -121,7 +121,7 @@ bool dbt_is_flags(const struct x86_insn *insn)
  * `go` comes before it. */
 static bool shadow_fits(const struct dbt_translation *t)
 {
-    return t->insns + 1 < t->steps && dbt_has_room(t, 2);
+    return t->now + 1 < t->steps && dbt_has_room(t, 2);
 }
 
 bool dbt_emit_flags(struct dbt_translation *t, const struct x86_insn *insn)

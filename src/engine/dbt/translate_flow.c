@@ -276,7 +276,12 @@ static void emit_onward(struct dbt_translation *t, const struct dbt_step *s, uin
     switch (s->flow) {
     case DBT_FLOW_LOOPS:
         emit_poll(t, target);
-        emit_jmp(&t->e, t->body);
+        if (t->second)
+            emit_jmp(&t->e, t->again);
+        else if (2 * t->steps <= DBT_TRACE_INSNS)
+            dbt_loop_enter(t);
+        else
+            emit_jmp(&t->e, t->body);
         break;
     case DBT_FLOW_FOLLOWED:
         if (target <= s->rip)

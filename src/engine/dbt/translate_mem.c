@@ -94,6 +94,11 @@ struct host_mem dbt_cross_mask(unsigned size)
     return h_frame(offsetof(struct dbt_frame, cross_mask) + 8 * cross_index(size));
 }
 
+struct host_mem dbt_align_mask(unsigned size)
+{
+    return h_frame(offsetof(struct dbt_frame, align_mask) + 8 * cross_index(size));
+}
+
 static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind,
                          const struct host_mem *address, unsigned size, bool write)
 {
