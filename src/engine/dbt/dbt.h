@@ -95,6 +95,8 @@ struct dbt_x87 {
     uint64_t fip, fdp;
     uint32_t fop, fdp_seg;
 };
+/* In fop and fdp_seg: not written since the dispatcher last looked. */
+#define DBT_X87_OLD (1u << 31)
 
 /* What translated code reads and writes through rsp. The first 128 bytes have
  * short displacements. */

@@ -195,10 +195,11 @@ static void pointers_get(struct dbt_vcpu *d, struct dbt_frame *f, const uint8_t 
     uint16_t fcw = get_le16(image), fsw = get_le16(image + 2);
 
     if (!present)
-        f->x87 = (struct dbt_x87){.fdp_seg = X86_DS};
+        f->x87 = (struct dbt_x87){.fop = DBT_X87_OLD, .fdp_seg = X86_DS | DBT_X87_OLD};
     else if (!m->amd || x86_feature(&m->features, X86_FEATURE_XSAVEERPTR) || fsw & ~fcw & 0x3f)
         f->x87 = (struct dbt_x87){get_le64(image + 8), get_le64(image + 16),
-                                  get_le16(image + 6) & 0x7ff, X86_DS};
+                                  (get_le16(image + 6) & 0x7ff) | DBT_X87_OLD,
+                                  X86_DS | DBT_X87_OLD};
     else
         return;
     d->x87 = f->x87;

@@ -75,7 +75,7 @@ void dbt_fpu_load(struct dbt_vcpu *d)
         x86_fpu_to_layout(f, &d->layout, d->host.components, d->image);
         /* So that the processor knows as well as we do what need not be saved. */
         put_le64(d->image + X86_XSAVE_BV, x86_image_in_use(f) & d->host.components);
-        d->x87 = (struct dbt_x87){f->fip, f->fdp, f->fop, X86_DS};
+        d->x87 = (struct dbt_x87){f->fip, f->fdp, f->fop | DBT_X87_OLD, X86_DS | DBT_X87_OLD};
         d->fcs = f->fcs;
         d->fds = f->fds;
     }

@@ -329,22 +329,20 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
 }
 
 /* Translated code notes offsets; the selectors are still those of the moment. */
-static void x87_out(struct dbt_vcpu *d, const struct dbt_frame *f)
+static void x87_out(struct dbt_vcpu *d, struct dbt_frame *f)
 {
     const struct x86_state *s = &d->interp.cpu.s;
 
-    if (!d->x87_selectors) {
-        d->x87 = f->x87;
-        return;
-    }
-    if (f->x87.fip != d->x87.fip || f->x87.fop != d->x87.fop)
+    if (d->x87_selectors && !(f->x87.fop & DBT_X87_OLD))
         d->fcs = s->seg[X86_CS].selector;
-    if (f->x87.fdp != d->x87.fdp || f->x87.fdp_seg != d->x87.fdp_seg)
+    if (d->x87_selectors && !(f->x87.fdp_seg & DBT_X87_OLD))
         d->fds = s->seg[f->x87.fdp_seg].selector;
+    f->x87.fop |= DBT_X87_OLD;
+    f->x87.fdp_seg |= DBT_X87_OLD;
     d->x87 = f->x87;
 }
 
-static void state_out(struct dbt_vcpu *d, const struct dbt_frame *f)
+static void state_out(struct dbt_vcpu *d, struct dbt_frame *f)
 {
     struct x86_state *s = &d->interp.cpu.s;
 

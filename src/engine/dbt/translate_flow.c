@@ -93,7 +93,7 @@ static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t va
     dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
 }
 
-/* Loads the memory operand of PUSH, CALL or JMP into frame.tmp. */
+/* Loads the memory operand of PUSH or CALL into frame.tmp. */
 static bool emit_load_tmp(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
     struct host_mem from;
@@ -351,7 +351,7 @@ static bool emit_counted(struct dbt_translation *t, const struct x86_insn *insn,
     return true;
 }
 
-/* The target of an indirect CALL or JMP, kept in frame.tmp. */
+/* The target of an indirect CALL, kept in frame.tmp. */
 static bool emit_indirect_target(struct dbt_translation *t, const struct x86_insn *insn,
                                  unsigned bytes)
 {
@@ -405,6 +405,27 @@ static bool emit_call(struct dbt_translation *t, const struct dbt_step *s, unsig
     return true;
 }
 
+/* r11 = where an indirect JMP leads. */
+static bool emit_jmp_target(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
+{
+    const struct x86_operand *o = &insn->op[0];
+    struct host_mem from;
+
+    if (o->kind == X86_OPND_MEM) {
+        if (!dbt_emit_operand(t, insn, false, false, &from))
+            return false;
+        emit_rm(&t->e, 0x8b, bytes == 8, H_R11, from);
+    } else if (o->kind == X86_OPND_GPR) {
+        dbt_emit_get(t, H_R11, o->reg);
+        if (bytes == 4)
+            emit_mov32_rr(&t->e, H_R11, H_R11);
+    } else {
+        return false;
+    }
+    t->keeps_current = false;
+    return true;
+}
+
 static bool emit_jmp_insn(struct dbt_translation *t, const struct dbt_step *s, unsigned bytes,
                           uint64_t next)
 {
@@ -413,9 +434,8 @@ static bool emit_jmp_insn(struct dbt_translation *t, const struct dbt_step *s, u
         emit_onward(t, s, dbt_branch_target(t, &s->insn, next));
         return true;
     }
-    if (!emit_indirect_target(t, &s->insn, bytes))
+    if (!emit_jmp_target(t, &s->insn, bytes))
         return false;
-    emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
     emit_indirect(t);
     return true;
 }

@@ -210,10 +210,25 @@ static void emit_plain(struct dbt_translation *t, struct host_mem address, unsig
     out->base = H_RCX;
 }
 
+/* The address is a constant, and what is there does not cross a page. */
+static bool known_within_page(const struct dbt_translation *t, const struct x86_insn *insn)
+{
+    const struct x86_mem *m = &insn->mem;
+    uint64_t a = (uint64_t)m->disp;
+
+    if (m->seg == X86_FS || m->seg == X86_GS || m->index != X86_REG_NONE ||
+        (m->base != X86_REG_NONE && m->base != X86_REG_RIP))
+        return false;
+    if (m->base == X86_REG_RIP)
+        a += t->insn[t->insns].rip + insn->length;
+    return (a & PAGE_OFFSET_MASK) + m->size <= PAGE_SIZE;
+}
+
 bool dbt_emit_operand(struct dbt_translation *t, const struct x86_insn *insn, bool write,
                       bool keep_rcx, struct host_mem *out)
 {
     unsigned size = insn->mem.size;
+    bool aligned = t->aligned;
     struct host_mem address;
 
     if (dbt_cluster_operand(t, out))
@@ -225,7 +240,9 @@ bool dbt_emit_operand(struct dbt_translation *t, const struct x86_insn *insn, bo
     }
     if (!dbt_emit_address(t, insn, true))
         return false;
+    t->aligned |= known_within_page(t, insn);
     dbt_emit_access(t, size, write);
+    t->aligned = aligned;                   /* there may be another access */
     if (keep_rcx)
         dbt_emit_fold(t);
     *out = keep_rcx ? h_base(H_R11, 0) : h_index(H_R11, H_RCX, 1, 0);
