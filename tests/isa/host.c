@@ -222,6 +222,9 @@ static void host_run(struct isa_runner *r, const struct isa_case *c, struct isa_
     h->current = c;
     h->runs++;
     h->phase = ENTERING;
+    /* Returning from a signal leaves NT as it is, and code that ran before may have set it. */
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq %0, (%%rsp)\n\tpopfq\n\t"
+                     "lea 128(%%rsp), %%rsp" : : "i"(~X86_FLAG_NT) : "memory", "cc");
     __asm__ volatile("int3" : : : "memory");
 }
 
