@@ -222,9 +222,11 @@ static void host_run(struct isa_runner *r, const struct isa_case *c, struct isa_
     h->current = c;
     h->runs++;
     h->phase = ENTERING;
-    /* Returning from a signal leaves NT as it is, and code that ran before may have set it. */
+    /* Returning from a signal leaves NT and ID as they are; code that ran before may have
+     * set them. */
     __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq %0, (%%rsp)\n\tpopfq\n\t"
-                     "lea 128(%%rsp), %%rsp" : : "i"(~X86_FLAG_NT) : "memory", "cc");
+                     "lea 128(%%rsp), %%rsp" : : "i"(~(X86_FLAG_NT | X86_FLAG_ID))
+                     : "memory", "cc");
     __asm__ volatile("int3" : : : "memory");
 }
 

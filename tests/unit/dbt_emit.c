@@ -139,7 +139,7 @@ static void check_all(bool no_bmi2, bool slow_pext)
 {
     static uint8_t room[4096] __attribute__((aligned(64)));
     struct frame *f = (struct frame *)(room + 2048);
-    struct emit_host host = {no_bmi2, slow_pext, f};
+    const struct emit_host host = {.no_bmi2 = no_bmi2, .slow_pext = slow_pext, .frame = f};
     struct code_memory m;
 
     if (!no_bmi2 && !host_has_bmi2())

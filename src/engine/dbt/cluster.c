@@ -358,6 +358,11 @@ static struct host_mem slot_of(const struct dbt_cluster *c)
 
 static void side_exit_if_zero(struct dbt_translation *t)
 {
+    if (t->dead) {
+        emit_test_rr(&t->e, H_RCX, H_RCX);
+        dbt_late_here(t, DBT_STUB_SIDE, DBT_EXIT_CHAIN, CC_E)->target = t->insn[t->insns].rip;
+        return;
+    }
     dbt_stub_here(t, DBT_STUB_SIDE, DBT_EXIT_CHAIN)->target = t->insn[t->insns].rip;
 }
 
@@ -366,6 +371,13 @@ static void emit_range_check(struct dbt_translation *t, unsigned span)
 {
     struct emit *e = &t->e;
 
+    if (t->dead) {                  /* do first and last byte differ in their page? */
+        emit_lea32(e, H_RCX, h_base(H_R11, (int32_t)span - 1));
+        emit_xor32_rr(e, H_RCX, H_R11);
+        emit_test32_ri(e, H_RCX, (uint32_t)PAGE_MASK);
+        dbt_late_here(t, DBT_STUB_SIDE, DBT_EXIT_CHAIN, CC_NE)->target = t->insn[t->insns].rip;
+        return;
+    }
     dbt_reach(t, 48);
     if (span <= 8) {
         emit_lea(e, H_RCX, h_base(H_R11, 8));
@@ -440,7 +452,7 @@ static void emit_alignment_check(struct dbt_translation *t, const struct dbt_ali
     struct emit *e = &t->e;
     uint8_t *aligned;
 
-    dbt_reach(t, 64);
+    dbt_reach(t, 104);
     if (a->index != X86_REG_NONE) {
         emit_lea(e, H_RCX, h_index(dbt_home[a->base], dbt_home[a->index], a->scale, a->disp));
     } else {
@@ -449,6 +461,8 @@ static void emit_alignment_check(struct dbt_translation *t, const struct dbt_ali
     }
     emit_pext(e, H_RCX, H_RCX, dbt_align_mask(a->size));
     aligned = emit_jrcxz(e);
+    if (t->clobbered)
+        dbt_recipe_emit(t, t->recipe);
     emit_jmp(e, t->body);
     emit_patch8(e, aligned);
 }
@@ -462,6 +476,7 @@ void dbt_loop_enter(struct dbt_translation *t)
         c->live = c->live && c->invariant && !t->forgot;
     }
     t->current = NULL;
+    t->clobbered = t->dead;         /* as it may be at the end of the second version */
     emit_label(&t->e);
     t->again = t->e.p;
     t->second = true;

@@ -112,6 +112,7 @@ struct dbt_frame {
     uint64_t exit[DBT_EXITS];               /* addresses of the thunks */
     uint64_t tmp;                           /* within one guest instruction */
     uint64_t cluster[DBT_CLUSTER_SLOTS];    /* host addresses, see cluster.c */
+    uint64_t recipe[3];                     /* operands, see liveness.c */
     /* RFLAGS but for the arithmetic flags, which the host has: IF alone, and the
      * rest. Apart because a store is the way to change one without flags. */
     uint64_t flag_if, flags_system;
@@ -180,6 +181,8 @@ struct dbt_insn {
     uint16_t mnemonic;                      /* ZydisMnemonic; 0: undecodable */
     bool inside;                            /* relies on what the code before it left in
                                                scratch registers: not to be entered here */
+    uint32_t recover;                       /* if it faults: host code that makes the guest's
+                                               flags and leaves for the interpreter; or 0 */
 };
 
 /* Guest code that a block was made from. A trace has several pieces. */
@@ -321,16 +324,25 @@ enum {
 
 /* Cold code that a JRCXZ goes to; JRCXZ reaches 127 bytes, so pending stubs are
  * put down in islands before the oldest gets out of reach. */
-enum dbt_stub_kind { DBT_STUB_EXIT, DBT_STUB_CROSS, DBT_STUB_POLL, DBT_STUB_SIDE };
-enum { DBT_MAX_STUBS = 8 };
+enum dbt_stub_kind { DBT_STUB_EXIT, DBT_STUB_CROSS, DBT_STUB_POLL, DBT_STUB_SIDE,
+                     DBT_STUB_INDIRECT, DBT_STUB_PAGE };
+enum { DBT_MAX_STUBS = 8, DBT_MAX_LATE = 512 };
 struct dbt_stub {
-    uint8_t *from;                          /* the JRCXZ's displacement byte */
+    uint8_t *from;                          /* the JRCXZ's displacement byte, or a late
+                                               one's Jcc's 32-bit displacement */
     uint8_t *back;                          /* CROSS: where to go on */
     uint64_t target;                        /* POLL, SIDE: guest address to go on at */
     struct host_mem address;                /* SLOW exits: of the access, as LEA takes it */
+    const struct dbt_step *recipe;          /* what makes the guest's flags; NULL: they are there */
     uint8_t kind, exit;
     uint8_t size;
-    bool write;
+    bool write, late;
+    uint16_t insn;
+};
+
+/* An instruction that may fault while the guest's flags are not there. */
+struct dbt_recovery {
+    const struct dbt_step *recipe;
     uint16_t insn;
 };
 
@@ -388,6 +400,10 @@ struct dbt_step {
     uint32_t version, index_version;        /* what base and index stand for (cluster.c) */
     int32_t delta, index_delta;
     bool aligned;                           /* in the loop it was found to be */
+    /* liveness.c; [0] and bit 0: in the first round of a loop, or if there is none */
+    int16_t setter[2];                      /* step that made the flags in front of it, or -1 */
+    uint8_t dead, dead_behind;              /* flags are of no use before or while it runs; after */
+    uint8_t saved;                          /* a setter's operands that the frame gets */
 };
 
 /* An address that has to be a multiple of `size`, in terms of registers at the
@@ -434,8 +450,12 @@ struct dbt_translation {
     struct dbt_site site[DBT_MAX_SITES];
     struct dbt_part part[DBT_MAX_PARTS];
     struct dbt_far far[DBT_MAX_FARS];
-    struct dbt_stub stub[DBT_MAX_STUBS];
-    unsigned insns, sites, parts, fars, stubs;
+    struct dbt_stub stub[DBT_MAX_STUBS], late[DBT_MAX_LATE];
+    struct dbt_recovery recovery[DBT_TRACE_INSNS];
+    unsigned insns, sites, parts, fars, stubs, lates, recoveries;
+    bool dead;                              /* checks may change flags here */
+    bool clobbered;                         /* and have: the guest's are to be made by `recipe` */
+    const struct dbt_step *recipe;
     const struct dbt_guide *guide;          /* a trace; NULL: a block */
     uint64_t returns[DBT_MAX_RETURNS];      /* return addresses pushed within the trace */
     unsigned return_depth;

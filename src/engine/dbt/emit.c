@@ -357,3 +357,36 @@ void emit_test8_ri(struct emit *e, enum host_reg r, uint8_t imm)
     e8(e, (uint8_t)(0xc0 | (r & 7)));
     e8(e, imm);
 }
+
+void emit_test32_ri(struct emit *e, enum host_reg r, uint32_t imm)
+{
+    emit_rr(e, 0xf7, false, (enum host_reg)0, r);
+    e32(e, imm);
+}
+
+void emit_cmp_rr(struct emit *e, enum host_reg a, enum host_reg b)
+{
+    emit_rr(e, 0x3b, true, a, b);
+}
+
+void emit_cmp_rm(struct emit *e, enum host_reg a, struct host_mem b)
+{
+    emit_rm(e, 0x3b, true, a, b);
+}
+
+void emit_cmp_ri(struct emit *e, enum host_reg a, int32_t imm)
+{
+    emit_rr(e, 0x81, true, (enum host_reg)7, a);
+    e32(e, (uint32_t)imm);
+}
+
+void emit_cmp_m_zero(struct emit *e, struct host_mem m)
+{
+    emit_rm(e, 0x83, true, (enum host_reg)7, m);
+    e8(e, 0);
+}
+
+void emit_xor32_rr(struct emit *e, enum host_reg dst, enum host_reg src)
+{
+    emit_rr(e, 0x33, false, dst, src);
+}

@@ -33,6 +33,7 @@ struct host_mem {
 struct emit_host {
     bool no_bmi2;
     bool slow_pext;                 /* PEXT and PDEP are microcode */
+    bool shifts_overwrite;          /* SHL, SHR, SAR by a constant make all flags anew */
     const void *frame;              /* whose masks are known when code is emitted */
 };
 
@@ -153,6 +154,12 @@ void emit_sar_plain(struct emit *e, enum host_reg dst, enum host_reg src, unsign
 /* ---- changes flags ----------------------------------------------------- */
 void emit_test_rr(struct emit *e, enum host_reg a, enum host_reg b);
 void emit_test8_ri(struct emit *e, enum host_reg r, uint8_t imm);
+void emit_test32_ri(struct emit *e, enum host_reg r, uint32_t imm);
+void emit_cmp_rr(struct emit *e, enum host_reg a, enum host_reg b);
+void emit_cmp_rm(struct emit *e, enum host_reg a, struct host_mem b);
+void emit_cmp_ri(struct emit *e, enum host_reg a, int32_t imm);
+void emit_cmp_m_zero(struct emit *e, struct host_mem m);                          /* 64-bit */
+void emit_xor32_rr(struct emit *e, enum host_reg dst, enum host_reg src);
 
 enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP,
        CC_L, CC_GE, CC_LE, CC_G };

@@ -41,6 +41,42 @@ static bool pext_is_microcode(void)
     return family == 0x17 || family == 0x18;
 }
 
+/* Which flags shifts leave undefined is one question; whether what they are then
+ * depends on what they were is another, that the specification does not answer. */
+enum { FLAG_FIXED = 2 };
+
+static uint64_t flags_after_shifts(uint64_t value, uint64_t before)
+{
+    uint64_t all = 0;
+
+#define SHIFT(text)                                                                      \
+    do {                                                                                 \
+        uint64_t v = value, f;                                                           \
+        __asm__("lea -128(%%rsp), %%rsp; push %2; popfq; " text "; "                     \
+                "pushfq; pop %0; lea 128(%%rsp), %%rsp"                                  \
+                : "=&r"(f), "+r"(v) : "r"(before) : "cc", "memory");                     \
+        all = (all << 7 | all >> 57) ^ (f & X86_FLAGS_ARITH);                            \
+    } while (0)
+    SHIFT("shlq $1, %1"); SHIFT("shlq $13, %1"); SHIFT("shll $5, %k1"); SHIFT("shlb $3, %b1");
+    SHIFT("shrq $1, %1"); SHIFT("shrq $13, %1"); SHIFT("shrl $5, %k1"); SHIFT("shrb $9, %b1");
+    SHIFT("sarq $1, %1"); SHIFT("sarq $13, %1"); SHIFT("sarl $5, %k1"); SHIFT("sarw $17, %w1");
+#undef SHIFT
+    return all;
+}
+
+static bool shifts_overwrite_flags(void)
+{
+    uint64_t value = 1;
+
+    for (unsigned i = 0; i < 32; i++) {
+        if (flags_after_shifts(value, FLAG_FIXED) !=
+            flags_after_shifts(value, FLAG_FIXED | X86_FLAGS_ARITH))
+            return false;
+        value = value * 0x5851f42d4c957f2d + 0x14057b7ef767814f;
+    }
+    return true;
+}
+
 void dbt_host_init(struct dbt_host *h, const struct x86_features *hidden)
 {
     struct x86_features has;
@@ -52,6 +88,7 @@ void dbt_host_init(struct dbt_host *h, const struct x86_features *hidden)
     *h = (struct dbt_host){
         .emit.no_bmi2 = !x86_feature(&has, X86_FEATURE_BMI2),
         .emit.slow_pext = pext_is_microcode(),
+        .emit.shifts_overwrite = shifts_overwrite_flags(),
         /* AT_HWCAP2 bit 1: the kernel lets user space use WRGSBASE. */
         .fsgsbase = x86_feature(&has, X86_FEATURE_FSGSBASE) && getauxval(AT_HWCAP2) & 2,
         .fxsave = !x86_feature(&has, X86_FEATURE_XSAVE),

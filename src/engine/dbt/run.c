@@ -546,6 +546,18 @@ static bool help(struct dbt_vcpu *d, struct dbt_frame **f)
     }
 }
 
+/* The guest's flags were not there when it faulted: code makes them, and leaves. */
+static bool recover(struct dbt_vcpu *d, struct dbt_frame *f)
+{
+    const struct dbt_block *b = dbt_cache_at(d->cache, d->guard.pc);
+    uint32_t at;
+
+    BUG_ON(!b);
+    at = b->insn[insn_at(b, d->guard.pc)].recover;
+    f->entry = (uint64_t)(uintptr_t)b->host + at;
+    return at;
+}
+
 /* The usual exits, with the state left in the frame. False: another one, or
  * as frame.exit_kind then says. */
 static bool carry_on(struct dbt_vcpu *d, struct dbt_frame **f)
@@ -555,6 +567,8 @@ static bool carry_on(struct dbt_vcpu *d, struct dbt_frame **f)
 
     if (kind == DBT_EXIT_SLOW)
         on = refill(d, f);
+    else if (kind == DBT_EXIT_FAULT)
+        on = recover(d, *f);
     else if (d->counting)
         return false;
     else if (kind == DBT_EXIT_HELPER)

@@ -56,6 +56,8 @@ static void exit_for_stub(struct dbt_translation *t, const struct dbt_stub *s)
 
 struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit)
 {
+    if (t->clobbered)
+        dbt_recipe_emit(t, t->recipe);
     exit_for(t, exit, t->insns);
     return t->e.overflow ? NULL : &t->site[t->sites - 1];
 }
@@ -70,31 +72,45 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
     s = &t->stub[t->stubs++];
     *s = (struct dbt_stub){.from = emit_jrcxz(&t->e), .kind = (uint8_t)kind,
                            .address = h_base(H_R11, 0), .exit = (uint8_t)exit,
-                           .insn = (uint16_t)t->insns};
+                           .insn = (uint16_t)t->insns,
+                           .recipe = t->clobbered ? t->recipe : NULL};
     s->back = t->e.p;
+    return s;
+}
+
+struct dbt_stub *dbt_late_here(struct dbt_translation *t, enum dbt_stub_kind kind,
+                               enum dbt_exit exit, unsigned cc)
+{
+    struct dbt_stub *s;
+
+    BUG_ON(t->lates == DBT_MAX_LATE);       /* dbt_has_room() */
+    s = &t->late[t->lates++];
+    *s = (struct dbt_stub){.from = emit_jcc(&t->e, cc, NULL), .kind = (uint8_t)kind,
+                           .address = h_base(H_R11, 0), .exit = (uint8_t)exit, .late = true,
+                           .insn = (uint16_t)t->insns, .recipe = t->recipe};
+    s->back = t->e.p;
+    t->clobbered = true;
     return s;
 }
 
 /* Upper bounds of what stub_put() emits. */
 static unsigned stub_bytes(const struct dbt_stub *s)
 {
+    unsigned recipe = s->recipe ? 8 + 8 + 1 + 8 + 8 : 0;
+
     switch (s->kind) {
-    case DBT_STUB_CROSS: return 8 + 10 + 2 + 5 + 8 + 7;
-    case DBT_STUB_POLL: return 10 + 7;
-    case DBT_STUB_SIDE: return 5 + 7;
-    default: return 8 + 7;
+    case DBT_STUB_CROSS: return recipe + 8 + 10 + 2 + 5 + 8 + 7;
+    case DBT_STUB_POLL: return recipe + 10 + 7;
+    case DBT_STUB_SIDE: return recipe + 5 + 7;
+    default: return recipe + 8 + 7;
     }
 }
 
 static void stub_side(struct dbt_translation *t, const struct dbt_stub *s)
 {
-    unsigned insns = t->insns;
-
-    t->insns = s->insn;
     dbt_link_here(t, emit_jmp(&t->e, NULL), s->target);
     if (!t->e.overflow)
         t->site[t->sites - 1].side = true;
-    t->insns = insns;
 }
 
 /* The address goes to r11, where the dispatcher looks for it. */
@@ -111,16 +127,25 @@ static void stub_put(struct dbt_translation *t, const struct dbt_stub *s)
     struct host_mem last = s->address;
     uint8_t *crosses;
 
-    emit_patch8(e, s->from);
-    switch (s->kind) {
-    case DBT_STUB_CROSS:        /* close to the end of the page: now exactly */
+    if (s->late)
+        emit_patch32(e, s->from);
+    else
+        emit_patch8(e, s->from);
+    if (s->kind == DBT_STUB_CROSS) {        /* close to the end of the page: now exactly */
         last.disp += s->size - 1;
         emit_lea(e, H_RCX, last);
         emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(s->size));
         crosses = emit_jrcxz(e);
         emit_jmp(e, s->back);
         emit_patch8(e, crosses);
-        exit_with_address(t, s);
+    }
+    dbt_recipe_emit(t, s->recipe);
+    switch (s->kind) {
+    case DBT_STUB_INDIRECT:
+        dbt_emit_indirect(t);
+        break;
+    case DBT_STUB_PAGE:
+        dbt_emit_goto_page(t, s->target);
         break;
     case DBT_STUB_POLL:
         emit_mov_ri(e, H_R11, s->target);
@@ -135,11 +160,48 @@ static void stub_put(struct dbt_translation *t, const struct dbt_stub *s)
     }
 }
 
+/* In a stub the instruction at hand is the one it belongs to, and flags are the
+ * stub's business. */
+static void stub_put_apart(struct dbt_translation *t, const struct dbt_stub *s)
+{
+    unsigned insns = t->insns;
+    bool clobbered = t->clobbered;
+
+    t->insns = s->insn;
+    t->clobbered = t->dead = false;
+    stub_put(t, s);
+    t->insns = insns;
+    t->clobbered = clobbered;
+}
+
 static void stubs_put(struct dbt_translation *t)
 {
+    bool dead = t->dead;
+
     for (unsigned i = 0; i < t->stubs; i++)
-        stub_put(t, &t->stub[i]);
+        stub_put_apart(t, &t->stub[i]);
     t->stubs = 0;
+    t->dead = dead;
+}
+
+/* Behind everything else, where nothing falls through. */
+static void lates_put(struct dbt_translation *t)
+{
+    for (unsigned i = 0; i < t->lates; i++) {
+        stub_put_apart(t, &t->late[i]);
+        stubs_put(t);
+    }
+}
+
+static void recoveries_put(struct dbt_translation *t)
+{
+    for (unsigned i = 0; i < t->recoveries; i++) {
+        const struct dbt_recovery *r = &t->recovery[i];
+
+        t->insn[r->insn].recover = (uint32_t)(t->e.p - t->e.start);
+        dbt_recipe_emit(t, r->recipe);
+        exit_for(t, DBT_EXIT_INTERP, r->insn);
+    }
 }
 
 void dbt_stubs_flush(struct dbt_translation *t)
@@ -247,9 +309,14 @@ static void emit_fpu_check(struct dbt_translation *t)
 {
     if (t->fpu_checked)
         return;
-    dbt_reach(t, 16);
-    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, fpu_live)));
-    dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_FPU);
+    if (t->dead) {
+        emit_cmp_m_zero(&t->e, h_frame(offsetof(struct dbt_frame, fpu_live)));
+        dbt_late_here(t, DBT_STUB_EXIT, DBT_EXIT_FPU, CC_E);
+    } else {
+        dbt_reach(t, 16);
+        emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, fpu_live)));
+        dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_FPU);
+    }
     t->fpu_checked = true;      /* holds for the block: see dbt_block.uses_fpu */
 }
 
@@ -274,18 +341,30 @@ static bool emit_translated(struct dbt_translation *t, const struct dbt_step *s)
     return insn->class == X86_CLASS_BRANCH ? dbt_emit_branch(t, s) : dbt_emit_insn(t, insn);
 }
 
+/* The instruction is done; does the host have the guest's flags? */
+static void note_flags(struct dbt_translation *t, const struct dbt_step *s)
+{
+    if (!t->clobbered || s->insn.class == X86_CLASS_BRANCH)
+        return;
+    if (dbt_may_leave(&s->insn))
+        t->recovery[t->recoveries++] = (struct dbt_recovery){t->recipe, (uint16_t)t->insns};
+    if (dbt_overwrites_flags(t, &s->insn))
+        t->clobbered = false;
+}
+
 /* Emits instruction t->insns; t->open says whether code goes on behind it. */
 static void emit_one(struct dbt_translation *t, struct dbt_step *s)
 {
     uint8_t *start = t->e.p;
-    unsigned sites = t->sites, stubs = t->stubs;
-    bool checked = t->fpu_checked, second = t->second;
+    unsigned sites = t->sites, stubs = t->stubs, lates = t->lates;
+    bool checked = t->fpu_checked, second = t->second, clobbered = t->clobbered;
 
     t->keeps_current = false;
     t->open = true;
     if (emit_translated(t, s)) {
         if (!t->keeps_current)
             t->current = NULL;
+        note_flags(t, s);
         if (s->insn.class == X86_CLASS_BRANCH)
             t->open = s->flow == DBT_FLOW_FOLLOWED || t->second != second;
         return;
@@ -296,8 +375,11 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
     if (t->sites == sites && t->stubs >= stubs) {
         t->e.p = start;
         t->stubs = stubs;
+        t->lates = lates;
+        t->clobbered = clobbered;
     }
     dbt_exit_here(t, DBT_EXIT_INTERP);
+    t->clobbered = false;
     dbt_clusters_forget(t);
     s->flow = DBT_FLOW_ENDS;
     t->open = !s->insn.ends_block;
@@ -321,6 +403,18 @@ static bool touches_fpu(const struct x86_insn *insn)
     }
 }
 
+/* Behind the boundary: whoever comes back after the setter was interpreted comes here. */
+static void begin_flags(struct dbt_translation *t)
+{
+    const struct dbt_step *s = &t->step[t->now];
+    int setter = s->setter[t->second];
+
+    if (t->now)
+        dbt_recipe_keep(t, s - 1);
+    t->dead = s->dead >> t->second & 1;
+    t->recipe = setter < 0 ? NULL : &t->step[setter];
+}
+
 /* `insn` NULL: unknown. */
 static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86_insn *insn)
 {
@@ -330,9 +424,10 @@ static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86
     emit_label(&t->e);
     *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start), .rip = rip,
                            .fpu = true, .inside = dbt_clusters_live(t)};
-    t->aligned = false;
+    t->aligned = t->dead = false;
     if (!insn)
         return;
+    begin_flags(t);
     i->mnemonic = insn->mnemonic;
     i->fpu = touches_fpu(insn);
     t->aligned = dbt_needs_alignment(insn) || (t->second && t->step[t->now].aligned);
@@ -342,9 +437,11 @@ static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86
 /* What so many more instructions, and the end of the block, may need at most. */
 bool dbt_has_room(const struct dbt_translation *t, unsigned insns)
 {
-    return t->sites + t->stubs + t->fars + 16 * insns < DBT_MAX_SITES &&
+    return t->sites + t->stubs + t->fars + t->lates + t->recoveries + 16 * insns < DBT_MAX_SITES &&
+           t->lates + 16 * insns < DBT_MAX_LATE && t->recoveries + insns < DBT_TRACE_INSNS &&
            t->fars + insns <= DBT_MAX_FARS &&
-           t->e.end - t->e.p > 1024 * (ptrdiff_t)insns + 64 * (ptrdiff_t)t->fars;
+           t->e.end - t->e.p > 1024 * (ptrdiff_t)insns + 64 * (ptrdiff_t)t->fars +
+                                   128 * (ptrdiff_t)t->lates + 64 * (ptrdiff_t)t->recoveries;
 }
 
 /* The bytes at the start are no instruction, or one that goes on in the next
@@ -359,7 +456,8 @@ static void emit_undecodable(struct dbt_translation *t)
 
 static void begin(struct dbt_translation *t)
 {
-    t->insns = t->sites = t->fars = t->stubs = 0;
+    t->insns = t->sites = t->fars = t->stubs = t->lates = t->recoveries = 0;
+    t->clobbered = t->dead = false;
     t->open = true;
     t->fpu_checked = t->second = false;
     t->now = 0;
@@ -373,6 +471,9 @@ static void begin(struct dbt_translation *t)
 /* What is left: the jump to where the code goes on, and everything cold. */
 static void end(struct dbt_translation *t, uint64_t next)
 {
+    if (t->clobbered && t->open)
+        dbt_recipe_emit(t, t->recipe);
+    t->clobbered = t->dead = false;
     if (t->open) {
         t->insns--;             /* what follows is accounted to the last instruction */
         dbt_emit_goto(t, next);
@@ -382,6 +483,8 @@ static void end(struct dbt_translation *t, uint64_t next)
     for (unsigned i = 0; i < t->fars; i++)
         far_put(t, &t->far[i]);
     stubs_put(t);
+    lates_put(t);
+    recoveries_put(t);
     t->insn[t->insns] = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
                                           .rip = next};
     while (t->e.p < t->body + DBT_MIN_BODY && !t->e.overflow)
@@ -394,6 +497,7 @@ bool dbt_translate(struct dbt_translation *t)
 
     dbt_plan(t);
     dbt_clusters_find(t);
+    dbt_liveness_find(t);
     begin(t);
     while (t->open && t->now < t->steps && dbt_has_room(t, 1)) {
         bool second = t->second;

@@ -31,6 +31,9 @@ void dbt_reach(struct dbt_translation *t, unsigned bytes);
 struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kind,
                                enum dbt_exit exit);        /* emits the JRCXZ */
 struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit);
+/* Where flags are dead: to cold code at the very end if `cc`. */
+struct dbt_stub *dbt_late_here(struct dbt_translation *t, enum dbt_stub_kind kind,
+                               enum dbt_exit exit, unsigned cc);
 void dbt_stubs_flush(struct dbt_translation *t);
 /* Jcc to code that goes on at `target`, to be put down at the end. */
 void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target);
@@ -54,6 +57,17 @@ void dbt_clusters_forget(struct dbt_translation *t);
 void dbt_loop_enter(struct dbt_translation *t);
 /* Does code from the step at hand on rely on a translation made before? */
 bool dbt_clusters_live(const struct dbt_translation *t);
+
+/* ---- liveness.c ------------------------------------------------------------- */
+/* Where checks may change flags. */
+void dbt_liveness_find(struct dbt_translation *t);
+/* The flags as `setter` made them (NULL: nothing to do); uses rcx. */
+void dbt_recipe_emit(struct dbt_translation *t, const struct dbt_step *setter);
+/* Behind a setter: what the recipe needs and would not find any more. */
+void dbt_recipe_keep(struct dbt_translation *t, const struct dbt_step *setter);
+/* May it leave translated code, or fault? */
+bool dbt_may_leave(const struct x86_insn *insn);
+bool dbt_overwrites_flags(const struct dbt_translation *t, const struct x86_insn *insn);
 
 /* ---- translate_mem.c ---------------------------------------------------- */
 /* r11 = linear address of the memory operand (or offset only). False: leave
@@ -114,6 +128,9 @@ uint64_t dbt_branch_target(const struct dbt_translation *t, const struct x86_ins
                            uint64_t next);
 bool dbt_branch_is_ret(const struct x86_insn *insn);
 unsigned dbt_ret_drop(const struct x86_insn *insn);    /* RET imm16 */
+/* Goes on at the guest address in r11; at a known one by way of the jump table. */
+void dbt_emit_indirect(struct dbt_translation *t);
+void dbt_emit_goto_page(struct dbt_translation *t, uint64_t target);
 /* Goes on at a known guest address. */
 void dbt_emit_goto(struct dbt_translation *t, uint64_t target);
 

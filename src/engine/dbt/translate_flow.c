@@ -187,6 +187,11 @@ bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn)
 
 static void emit_poll(struct dbt_translation *t, uint64_t target)
 {
+    if (t->dead) {
+        emit_cmp_m_zero(&t->e, h_frame(offsetof(struct dbt_frame, go)));
+        dbt_late_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP, CC_E)->target = target;
+        return;
+    }
     dbt_reach(t, 16);
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
     dbt_stub_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP)->target = target;
@@ -199,7 +204,7 @@ static struct host_mem dbt_jump_entry(uint64_t rip)
 
 /* Target in r11. The origin is for the dispatcher, should the target turn out
  * to be none: then the jump itself has to fault. */
-static void emit_indirect(struct dbt_translation *t)
+void dbt_emit_indirect(struct dbt_translation *t)
 {
     dbt_reach(t, 48);
     emit_store32_imm(&t->e, h_frame(offsetof(struct dbt_frame, origin)),
@@ -231,13 +236,13 @@ static bool canonical(uint64_t a)
 }
 
 /* Through the jump table, the entry of which is known. */
-static void emit_goto_page(struct dbt_translation *t, uint64_t target)
+void dbt_emit_goto_page(struct dbt_translation *t, uint64_t target)
 {
     emit_mov_ri(&t->e, H_R11, target);
     if (canonical(target))
         emit_jmp_mem(&t->e, dbt_jump_entry(target));
     else
-        emit_indirect(t);
+        dbt_emit_indirect(t);
 }
 
 void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
@@ -250,7 +255,7 @@ void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
     if (dbt_may_link(rip, target))
         dbt_link_here(t, emit_jmp(&t->e, NULL), target);
     else
-        emit_goto_page(t, target);
+        dbt_emit_goto_page(t, target);
 }
 
 /* A trace that goes on in another page: is the page still there? Exactly then its
@@ -259,13 +264,20 @@ static void emit_page_check(struct dbt_translation *t, const struct dbt_step *s)
 {
     uint8_t *same;
 
+    if (t->dead) {
+        emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, s->entry));
+        emit_cmp_rm(&t->e, H_R11, dbt_jump_entry(s->onward));
+        dbt_late_here(t, DBT_STUB_PAGE, DBT_EXIT_LOOKUP, CC_NE)->target = s->onward;
+        t->keeps_current = false;
+        return;
+    }
     dbt_reach(t, 64);
     emit_load(&t->e, H_RCX, dbt_jump_entry(s->onward));
     emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, s->entry));
     emit_not(&t->e, H_RCX);                 /* -1 - entry */
     emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 1));
     same = emit_jrcxz(&t->e);
-    emit_goto_page(t, s->onward);
+    dbt_emit_goto_page(t, s->onward);
     emit_patch8(&t->e, same);
     t->keeps_current = false;
 }
@@ -273,6 +285,7 @@ static void emit_page_check(struct dbt_translation *t, const struct dbt_step *s)
 /* Goes on at `target`, behind step `s` or in its usual direction. */
 static void emit_onward(struct dbt_translation *t, const struct dbt_step *s, uint64_t target)
 {
+    t->dead = s->dead_behind >> t->second & 1;
     switch (s->flow) {
     case DBT_FLOW_LOOPS:
         emit_poll(t, target);
@@ -374,7 +387,7 @@ static void emit_canonical_check(struct dbt_translation *t)
 {
     uint8_t *low, *high;
 
-    dbt_reach(t, 64);
+    dbt_reach(t, 104);
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, tmp)));
     emit_pext(&t->e, H_RCX, H_RCX, h_frame(offsetof(struct dbt_frame, high_mask)));
     low = emit_jrcxz(&t->e);
@@ -400,7 +413,7 @@ static bool emit_call(struct dbt_translation *t, const struct dbt_step *s, unsig
         emit_onward(t, s, dbt_branch_target(t, insn, next));
     } else {
         emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
-        emit_indirect(t);
+        dbt_emit_indirect(t);
     }
     return true;
 }
@@ -436,7 +449,7 @@ static bool emit_jmp_insn(struct dbt_translation *t, const struct dbt_step *s, u
     }
     if (!emit_jmp_target(t, &s->insn, bytes))
         return false;
-    emit_indirect(t);
+    dbt_emit_indirect(t);
     return true;
 }
 
@@ -456,6 +469,17 @@ static void emit_return_to(struct dbt_translation *t, const struct dbt_step *s)
     uint64_t expected = s->onward;
     uint8_t *same;
 
+    if (s->dead_behind >> t->second & 1) {
+        if ((int64_t)expected == (int32_t)expected) {
+            emit_cmp_ri(&t->e, H_R11, (int32_t)expected);
+        } else {
+            emit_mov_ri(&t->e, H_RCX, expected);
+            emit_cmp_rr(&t->e, H_R11, H_RCX);
+        }
+        dbt_late_here(t, DBT_STUB_INDIRECT, DBT_EXIT_LOOKUP, CC_NE);
+        emit_onward(t, s, expected);
+        return;
+    }
     dbt_reach(t, 120);
     if ((int64_t)expected == (int32_t)expected && (int32_t)expected != INT32_MIN) {
         emit_lea(&t->e, H_RCX, h_base(H_R11, -(int32_t)expected));
@@ -464,7 +488,7 @@ static void emit_return_to(struct dbt_translation *t, const struct dbt_step *s)
         emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 0));
     }
     same = emit_jrcxz(&t->e);
-    emit_indirect(t);
+    dbt_emit_indirect(t);
     emit_patch8(&t->e, same);
     emit_onward(t, s, expected);
 }
@@ -478,7 +502,7 @@ static bool emit_ret(struct dbt_translation *t, const struct dbt_step *s, unsign
     t->keeps_current = false;
     dbt_emit_sp_add(t, bytes, (int32_t)bytes + drop);
     if (s->flow == DBT_FLOW_ENDS)
-        emit_indirect(t);
+        dbt_emit_indirect(t);
     else
         emit_return_to(t, s);
     return true;

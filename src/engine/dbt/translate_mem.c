@@ -102,8 +102,15 @@ struct host_mem dbt_align_mask(unsigned size)
 static void slow_if_zero(struct dbt_translation *t, enum dbt_stub_kind kind,
                          const struct host_mem *address, unsigned size, bool write)
 {
-    struct dbt_stub *s = dbt_stub_here(t, kind, DBT_EXIT_SLOW);
+    struct dbt_stub *s;
 
+    if (t->dead) {
+        if (kind == DBT_STUB_EXIT)
+            emit_test_rr(&t->e, H_RCX, H_RCX);
+        s = dbt_late_here(t, kind, DBT_EXIT_SLOW, CC_E);
+    } else {
+        s = dbt_stub_here(t, kind, DBT_EXIT_SLOW);
+    }
     s->address = *address;
     s->size = (uint8_t)size;
     s->write = write;
@@ -123,15 +130,19 @@ static struct host_mem moved_by(struct host_mem m, int32_t n)
 static void emit_cross_check(struct dbt_translation *t, const struct host_mem *address,
                              unsigned size, bool write)
 {
+    uint32_t slot = size <= 8 ? 8 : 2u << cross_index(size);
     struct emit *e = &t->e;
 
     dbt_reach(t, 32);
-    if (size <= 8) {
+    if (t->dead) {
+        emit_lea32(e, H_RCX, moved_by(*address, (int32_t)slot));
+        emit_test32_ri(e, H_RCX, PAGE_SIZE - slot);
+    } else if (size <= 8) {
         emit_lea(e, H_RCX, moved_by(*address, 8));
         emit_rorx(e, H_RCX, H_RCX, 3);
         emit_shlx(e, H_RCX, H_RCX, H_RSP);
     } else {
-        emit_lea(e, H_RCX, moved_by(*address, 2 << cross_index(size)));
+        emit_lea(e, H_RCX, moved_by(*address, (int32_t)slot));
         emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(size));
     }
     slow_if_zero(t, DBT_STUB_CROSS, address, size, write);
