@@ -4,7 +4,7 @@
 _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local verbs="run doctor help version"
+    local verbs="run image doctor help version"
     local run_options="--kernel --initrd --append --module --memory --engine --machine --cpu
         --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --test-device --trace --dump-blocks --log --help"
@@ -36,6 +36,22 @@ _ring3()
     run:--append|run:--memory|run:--cpu|run:--cpus|run:--debug-exit-port) ;;
     run:*)
         mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur") ;;
+    image:image)
+        mapfile -t COMPREPLY < <(compgen -W "create info check convert resize snapshot map compare
+            commit rebase --help" -- "$cur") ;;
+    image:--format|image:--output-format|image:--backing-format|image:--second-format)
+        mapfile -t COMPREPLY < <(compgen -W "raw qcow2" -- "$cur") ;;
+    image:--repair)
+        mapfile -t COMPREPLY < <(compgen -W "leaks all" -- "$cur") ;;
+    image:--options) ;;
+    image:*)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "$(ring3 image "${COMP_WORDS[2]}" --help \
+                2>/dev/null | grep -o '^  --[a-z-]*')" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            compopt -o filenames
+        fi ;;
     doctor:*)
         mapfile -t COMPREPLY < <(compgen -W "--json --help" -- "$cur") ;;
     help:*)

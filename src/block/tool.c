@@ -44,6 +44,14 @@ int block_create(struct block_io *io, const char *name, const char *format, uint
     return rc;
 }
 
+void block_remove(const char *name)
+{
+    const struct block_driver *protocol = block_protocol_for(name);
+
+    if (protocol && protocol->unmake)
+        protocol->unmake(name);
+}
+
 static int not_supported(const struct block *b, const char *what, struct error **err)
 {
     return error_set(err, ENOTSUP, "'%s' is %s, which has no %s", b->name, b->driver->name, what);

@@ -33,6 +33,9 @@ enum { BLOCK_REPLACE = 1 };
 int block_create(struct block_io *io, const char *name, const char *format, uint64_t bytes,
                  const char *options, unsigned flags, struct error **err);
 
+/* Takes away a file that block_create() made; a device stays. */
+void block_remove(const char *name);
+
 /* ---- the rest ------------------------------------------------------------ */
 
 /* Grows with zeroes, or cuts. The cli asks before it cuts. */

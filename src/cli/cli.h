@@ -46,6 +46,7 @@ extern const struct cli_verb cli_verbs[];     /* ends with a NULL name */
 
 int cmd_run(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -25,6 +25,7 @@ static const struct option no_options[] = {{NULL}};
 
 const struct cli_verb cli_verbs[] = {
     {"run", "start a virtual machine", cmd_run},
+    {"image", "make, examine and change disk images", cmd_image},
     {"doctor", "say what this host can do for virtual machines", cmd_doctor},
     {"help", "explain ring3, or one of its commands", cmd_help},
     {"version", "print the version", cmd_version},
