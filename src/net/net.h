@@ -2,27 +2,36 @@
 /*
  * net.h - a network card's other end.
  *
- * A back end (user-mode, tap, socket, ...) moves Ethernet frames between one
- * device and the outside. The device calls down: send, receive_ready, close; the
- * back end calls up through the one function it was given: receive.
+ * A back end (user, tap, socket, ...) moves Ethernet frames between one device
+ * and the outside. The device calls down: net_send, net_receive_ready,
+ * net_close; the back end calls up through the functions it was given by
+ * net_attach. Nothing here knows virtio devices or guests; struct
+ * virtio_net_hdr_v1 is merely the kernel's word for "what is still to be done
+ * to this frame", and TAP speaks it too.
  *
- * FRAMES are Ethernet II without FCS, preceded by a `struct virtio_net_hdr_v1`
- * (12 bytes, linux/virtio_net.h) if and only if both sides agreed on
- * NET_VNET_HDR. Without it frames are complete: checksummed and no longer than
- * the MTU.
+ * FRAMES are Ethernet II without FCS. With each goes a header that says what was
+ * left undone: a checksum to fill in (NEEDS_CSUM), a TCP or UDP payload to cut
+ * into segments (gso_type, gso_size). No header: nothing, the frame is complete.
+ * Devices may send any of it: what the back end does not take is done in software
+ * on the way (offload.h). Towards the guest a header asks only for what the
+ * device agreed to with net_set_offloads. Of a header only flags, gso_type,
+ * gso_size, csum_start and csum_offset count, all of them checked: a frame that
+ * contradicts its header is dropped and counted.
  *
  * THREADS. A back end belongs to one event loop and the lock its callbacks run
  * under (the VM's or an I/O thread's). Every call in either direction is made
- * with that lock held. `receive` may be called inside `send` (an ARP answer).
+ * with that lock held, net_open and net_close included unless nothing runs yet
+ * or any more. `receive` may be called inside net_send (an ARP answer).
  *
  * FLOW. `receive` returns false when the device has no room: the back end then
  * keeps the frame (or drops it, counted, when it cannot) and stops reading until
- * the device calls receive_ready. Sending never blocks: what does not fit is
+ * the device calls net_receive_ready. Sending never blocks: what does not fit is
  * dropped and counted, as by a real wire.
  */
 #ifndef RING3_NET_NET_H
 #define RING3_NET_NET_H
 
+#include <linux/virtio_net.h>
 #include <pthread.h>
 #include <sys/uio.h>
 #include "base/types.h"
@@ -31,22 +40,29 @@ struct error;
 struct log;
 struct loop;
 struct net;
+struct pcap;
 struct strbuf;
 
-enum net_features {
-    NET_VNET_HDR = 1,        /* frames carry a virtio_net_hdr_v1 */
-    NET_CSUM = 2,            /* takes frames whose checksum is not filled in */
-    NET_TSO4 = 4, NET_TSO6 = 8, NET_USO = 16,
-    NET_MULTIQUEUE = 32,
+/* What may be left undone to a frame. */
+enum net_offloads { NET_CSUM = 1, NET_TSO4 = 2, NET_TSO6 = 4, NET_USO = 8 };
+
+enum {
+    NET_FRAME_MAX = 65535 + 64,      /* with everything left undone */
+    NET_FRAME_MIN = 14,              /* shorter ones are dropped */
+    NET_QUEUES_MAX = 16,
+    NET_IOVS_MAX = 1024,
+    NET_GSO_UDP_L4 = 5,              /* VIRTIO_NET_HDR_GSO_UDP_L4 of newer headers */
 };
 
-enum { NET_FRAME_MAX = 65536 + 64, NET_QUEUES_MAX = 16 };
+typedef struct virtio_net_hdr_v1 net_header;
 
 struct net_stats { uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped; };
 
 struct net_up {
-    /* Towards the guest; the frame is the callee's to copy. False: no room. */
-    bool (*receive)(void *opaque, unsigned queue, const struct iovec *iov, unsigned iovs);
+    /* Towards the guest; the frame is the callee's to copy. `h` may be NULL.
+     * False: no room, and then net_receive_ready will come. */
+    bool (*receive)(void *opaque, unsigned queue, const net_header *h, const struct iovec *iov,
+                    unsigned iovs);
     void (*link)(void *opaque, bool up);               /* may be NULL */
     void *opaque;
 };
@@ -57,18 +73,27 @@ struct net_env {
     struct log *log;
 };
 
+/* A row of net.c's table. */
 struct net_ops {
-    const char *name, *summary;                        /* "user" */
-    unsigned (*features)(const struct net *n);
-    /* What the guest agreed to; a subset of features(). -errno when the host refuses. */
-    int (*set_features)(struct net *n, unsigned features);
-    int (*set_queues)(struct net *n, unsigned queues); /* NULL: one */
-    void (*send)(struct net *n, unsigned queue, const struct iovec *iov, unsigned iovs);
+    const char *name, *summary;
+    /* `keys` is the text after the kind, "" for none. */
+    struct net *(*open)(const struct net_env *env, const char *keys, struct error **err);
+    /* What `send` takes undone. NULL: nothing. */
+    unsigned (*takes)(const struct net *n);
+    /* Which of `offloads` frames towards the guest may be left with; returns what
+     * will be made use of. NULL: none. */
+    unsigned (*set_offloads)(struct net *n, unsigned offloads);
+    /* Uses queues 0 to `queues` - 1. NULL: there is one. -errno with a message. */
+    int (*set_queues)(struct net *n, unsigned queues, struct error **err);
+    /* False: dropped. h is NULL when nothing is left undone. */
+    bool (*send)(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+                 unsigned iovs);
     void (*receive_ready)(struct net *n, unsigned queue);
-    /* A descriptor per queue for vhost, or -1. NULL: none. */
-    int (*fd)(const struct net *n, unsigned queue);
-    void (*describe)(const struct net *n, struct strbuf *out);
-    void (*close)(struct net *n);
+    /* vhost takes queue n over: its descriptor, which is no longer read here; or -1.
+     * NULL: none. */
+    int (*lend)(struct net *n, unsigned queue);
+    void (*describe)(const struct net *n, struct strbuf *out);   /* whole lines */
+    void (*close)(struct net *n);                      /* frees */
 };
 
 /* Embedded first in each back end's own struct. */
@@ -77,12 +102,42 @@ struct net {
     struct net_env env;
     struct net_up up;                /* set by net_attach */
     struct net_stats stats;
+    struct pcap *pcap;               /* net_capture */
+    uint8_t *bounce;                 /* NET_FRAME_MAX, once software has to finish frames */
 };
 
-/* `spec` is the text of --net up to the device's own keys, which the caller takes
- * off: "user,forward=tcp:2222:22", "tap=tap0", "socket=...". One line of error. */
+/* ---- for whoever makes a VM ---------------------------------------------- */
+
+/* "KIND[,key=value...]" without the device's keys (options.h). One line of error. */
 struct net *net_open(const struct net_env *env, const char *spec, struct error **err);
-void net_attach(struct net *n, const struct net_up *up);     /* the device; once */
 void net_close(struct net *n);                               /* NULL ok */
+/* Everything that passes goes into this file too (pcap.h). */
+int net_capture(struct net *n, const char *file, struct error **err);
+/* "user: ..." and what it did so far, for `info network`. */
+void net_describe(const struct net *n, struct strbuf *out);
+/* The kinds, NULL-terminated, for help and did-you-mean. */
+const struct net_ops *const *net_kinds(void);
+
+/* ---- for devices --------------------------------------------------------- */
+
+void net_attach(struct net *n, const struct net_up *up);     /* once */
+unsigned net_set_offloads(struct net *n, unsigned offloads); /* towards the guest */
+int net_set_queues(struct net *n, unsigned queues, struct error **err);
+/* Towards the outside; whatever the header says and whatever the bytes are. The
+ * frame may be in guest memory that changes meanwhile. */
+void net_send(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+              unsigned iovs);
+void net_receive_ready(struct net *n, unsigned queue);
+int net_lend(struct net *n, unsigned queue);
+
+/* ---- for back ends ------------------------------------------------------- */
+
+/* Up to the device, counted and captured. False: keep it. */
+bool net_receive(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+                 unsigned iovs);
+void net_link(struct net *n, bool up);
+size_t net_iov_bytes(const struct iovec *iov, unsigned iovs);
+/* Copies up to `max` bytes; returns how many. */
+size_t net_iov_gather(const struct iovec *iov, unsigned iovs, void *to, size_t max);
 
 #endif
