@@ -93,28 +93,52 @@ static void test_delay(void **state)
     fixture_fini(&f);
 }
 
+/* ---- in another process ----------------------------------------------------- */
+
+/* This program again, as "open NAME" or "read NAME" (main() below): a thread sanitizer
+ * wants no threads in a child that was forked and goes on. Its wait status. */
+static int other_process(const char *verb, const char *name)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        execl("/proc/self/exe", "block_fault", verb, name, NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* Ends with 0, or with the code of what went wrong. */
+static int be_other_process(const char *verb, const char *name)
+{
+    static char buf[512];
+    struct error *err = NULL;
+    struct loop *loop = loop_new(NULL);
+    struct block_io *io = block_io_new_threads(loop, NULL, NULL);
+    struct block_open how = {.name = name, .format = "raw", .readonly = strcmp(verb, "read") == 0};
+    struct block *b = block_open(io, &how, &err);
+
+    if (!b)
+        return err->code;
+    if (strcmp(verb, "write") != 0)
+        return 0;
+    memset(buf, 'z', sizeof buf);
+    block_write(b, 0, buf, 512);
+    block_write(b, 512, buf, 512);
+    return 0;
+}
+
 static void test_kill(void **state)
 {
+    char name[PATH_MAX + 64], buf[512];
     struct fixture f;
-    char buf[512];
-    int status;
 
     fixture_init(&f, false);
     make_file(in_dir(&f, "disk"), 65536);
-    pid_t child = fork();
-    if (child == 0) {
-        struct loop *loop = loop_new(NULL);
-        struct block_io *io = block_io_new_threads(loop, NULL, NULL);
-        char name[PATH_MAX + 64];
-        snprintf(name, sizeof name, "fault:write@2=tornkill:%s", f.name);
-        struct block_open how = {.name = name, .format = "raw"};
-        struct block *b = block_open(io, &how, NULL);
-        memset(buf, 'z', sizeof buf);
-        block_write(b, 0, buf, 512);
-        block_write(b, 512, buf, 512);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
+    snprintf(name, sizeof name, "fault:write@2=tornkill:%s", f.name);
+    int status = other_process("write", name);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     struct block *b = open_raw(&f, f.name, BLOCK_WRITEBACK);
     assert_non_null(b);              /* its lock died with it */
@@ -127,22 +151,9 @@ static void test_kill(void **state)
 
 /* ---- locks ---------------------------------------------------------------- */
 
-/* In another process, whether it may have the image: 0 or the code. */
 static int other_process_opens(const char *name, bool readonly)
 {
-    int status;
-    pid_t child = fork();
-
-    if (child == 0) {
-        struct loop *loop = loop_new(NULL);
-        struct block_io *io = block_io_new_threads(loop, NULL, NULL);
-        struct error *err = NULL;
-        struct block_open how = {.name = name, .format = "raw", .readonly = readonly};
-        struct block *b = block_open(io, &how, &err);
-        _exit(b ? 0 : err->code);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WEXITSTATUS(status);
+    return WEXITSTATUS(other_process(readonly ? "read" : "open", name));
 }
 
 static void test_locks(void **state)
@@ -175,8 +186,10 @@ static void test_locks(void **state)
     fixture_fini(&f);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3)
+        return be_other_process(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_bad_rules),
