@@ -98,6 +98,72 @@ static void add_isa_device(struct aml *a, const struct acpi_isa_device *d)
     aml_close(a, dev);
 }
 
+enum { PCI_SLOTS = 32, PCI_PINS = 4, PCI_CONFIG_PORTS = 0xcf8 };
+
+/* 6.2.13: every slot and pin, straight to its GSI. */
+static void add_pci_routing(struct aml *a, const struct acpi_pci *pci)
+{
+    size_t prt = aml_name_package_open(a, "_PRT", PCI_SLOTS * PCI_PINS);
+
+    for (uint32_t slot = 0; slot < PCI_SLOTS; slot++) {
+        for (uint32_t pin = 0; pin < PCI_PINS; pin++) {
+            const uint32_t entry[4] = {slot << 16 | 0xffff, pin, 0,
+                                       pci->first_gsi + (slot + pin) % pci->gsis};
+
+            aml_package(a, entry, ARRAY_SIZE(entry));
+        }
+    }
+    aml_close(a, prt);
+}
+
+/* PNP0A03: no native PCI Express features are there to be negotiated. Its
+ * memory-mapped configuration space is reserved by a system device beside it (PCI
+ * firmware specification 3.0, 4.1.2). */
+static void add_pci(struct aml *a, const struct acpi_pci *pci)
+{
+    struct aml_resources crs = {.len = 0}, taken = {.len = 0};
+    size_t dev = aml_device_open(a, "PCI0");
+
+    aml_name_eisaid(a, "_HID", "PNP0A03");
+    aml_name_int(a, "_UID", 0);
+    aml_name_int(a, "_BBN", 0);
+    aml_resource_bus_window(&crs, 0, 0);
+    aml_resource_io(&crs, PCI_CONFIG_PORTS, 8);
+    aml_resource_io_window(&crs, 0, PCI_CONFIG_PORTS - 1);
+    aml_resource_io_window(&crs, PCI_CONFIG_PORTS + 8, 0xffff);
+    aml_resource_memory_window(&crs, pci->memory.base, pci->memory.base + pci->memory.size - 1);
+    if (pci->memory64.size)
+        aml_resource_memory_window(&crs, pci->memory64.base,
+                                   pci->memory64.base + pci->memory64.size - 1);
+    aml_name_crs(a, &crs);
+    add_pci_routing(a, pci);
+    aml_close(a, dev);
+    if (!pci->ecam)
+        return;
+    dev = aml_device_open(a, "ECAM");
+    aml_name_eisaid(a, "_HID", "PNP0C02");
+    aml_name_int(a, "_UID", 0);
+    aml_resource_memory(&taken, (uint32_t)pci->ecam, 1 << 20);
+    aml_name_crs(a, &taken);
+    aml_close(a, dev);
+}
+
+static void add_virtio(struct aml *a, const struct acpi_virtio *v, unsigned n)
+{
+    struct aml_resources crs = {.len = 0};
+    char name[5];
+    size_t dev;
+
+    snprintf(name, sizeof name, "VR%02X", n & 0xff);
+    dev = aml_device_open(a, name);
+    aml_name_string(a, "_HID", "LNRO0005");
+    aml_name_int(a, "_UID", n);
+    aml_resource_memory(&crs, v->base, v->bytes);
+    aml_resource_gsi(&crs, v->gsi);
+    aml_name_crs(a, &crs);
+    aml_close(a, dev);
+}
+
 static uint8_t *build_dsdt(struct area *area)
 {
     const struct acpi_config *cfg = area->cfg;
@@ -116,6 +182,10 @@ static uint8_t *build_dsdt(struct area *area)
         add_cpu(&a, i);
     for (unsigned i = 0; i < cfg->devices; i++)
         add_isa_device(&a, &cfg->device[i]);
+    if (cfg->pci.present)
+        add_pci(&a, &cfg->pci);
+    for (unsigned i = 0; i < cfg->virtios; i++)
+        add_virtio(&a, &cfg->virtio[i], i);
     aml_close(&a, scope);
 
     area->used += a.len - HEADER_BYTES;
@@ -251,6 +321,18 @@ static uint8_t *build_madt(struct area *area)
     return t;
 }
 
+/* ---- MCFG (PCI firmware specification 3.0, 4.1.2) ------------------------ */
+
+static uint8_t *build_mcfg(struct area *area)
+{
+    enum { MCFG_BYTES = HEADER_BYTES + 8 + 16 };
+    uint8_t *t = take(area, MCFG_BYTES, 16);
+
+    put_le64(t + 44, area->cfg->pci.ecam);         /* segment 0, buses 0 to 0 */
+    seal(t, "MCFG", 1, MCFG_BYTES);
+    return t;
+}
+
 /* ---- roots ------------------------------------------------------------- */
 
 static uint8_t *build_root(struct area *area, const char *signature, unsigned width,
@@ -287,7 +369,8 @@ static void fill_rsdp(const struct area *area, uint8_t *t, const uint8_t *rsdt,
 size_t acpi_build(const struct acpi_config *cfg, uint8_t *area, size_t size, gpa_t base)
 {
     struct area a = {.cfg = cfg, .p = area, .size = size, .base = base};
-    const uint8_t *tables[2], *dsdt, *rsdt, *xsdt;
+    const uint8_t *tables[3], *dsdt, *rsdt, *xsdt;
+    unsigned n = 0;
     uint64_t facs;
     uint8_t *rsdp;
 
@@ -295,10 +378,12 @@ size_t acpi_build(const struct acpi_config *cfg, uint8_t *area, size_t size, gpa
     rsdp = take(&a, RSDP_BYTES, 16);
     facs = place_facs(&a);
     dsdt = build_dsdt(&a);
-    tables[0] = build_fadt(&a, facs, dsdt);
-    tables[1] = build_madt(&a);
-    rsdt = build_root(&a, "RSDT", 4, tables, ARRAY_SIZE(tables));
-    xsdt = build_root(&a, "XSDT", 8, tables, ARRAY_SIZE(tables));
+    tables[n++] = build_fadt(&a, facs, dsdt);
+    tables[n++] = build_madt(&a);
+    if (cfg->pci.present && cfg->pci.ecam)
+        tables[n++] = build_mcfg(&a);
+    rsdt = build_root(&a, "RSDT", 4, tables, n);
+    xsdt = build_root(&a, "XSDT", 8, tables, n);
     fill_rsdp(&a, rsdp, rsdt, xsdt);
     return a.used;
 }

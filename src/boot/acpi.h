@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * acpi.h - the ACPI tables of a PC without PCI.
+ * acpi.h - the ACPI tables of a PC.
  *
- * RSDP, RSDT, XSDT, FADT, FACS, MADT and DSDT (ACPI 6.4), written into one
+ * RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG and DSDT (ACPI 6.4), written into one
  * area of guest memory that the memory map reports as reserved. The machine
  * says what there is and where; nothing here knows addresses of its own. The
  * platform is not "hardware-reduced": it has a PM1 block, a PM timer and an
@@ -13,7 +13,7 @@
 
 #include "base/types.h"
 
-enum { ACPI_ISA_DEVICES_MAX = 8, ACPI_OVERRIDES_MAX = 4 };
+enum { ACPI_ISA_DEVICES_MAX = 8, ACPI_OVERRIDES_MAX = 4, ACPI_VIRTIO_MAX = 32 };
 
 /* A device at a fixed place, for the DSDT. */
 struct acpi_isa_device {
@@ -30,6 +30,24 @@ struct acpi_override {
     uint8_t isa_irq;
     uint32_t gsi;
     uint16_t flags;            /* MPS INTI flags: 0 = as the bus, 0xd = level, active high */
+};
+
+/* A range of addresses; size 0: there is none. */
+struct acpi_window {
+    uint64_t base, size;
+};
+
+/* One PCI bus. INTx pin p of slot s is GSI first_gsi + (s + p) % gsis. */
+struct acpi_pci {
+    bool present;
+    uint64_t ecam;             /* 1 MiB of configuration space; 0 = by ports only */
+    struct acpi_window memory, memory64;
+    unsigned first_gsi, gsis;
+};
+
+/* A virtio-mmio device (LNRO0005). */
+struct acpi_virtio {
+    uint32_t base, bytes, gsi;
 };
 
 struct acpi_config {
@@ -54,6 +72,9 @@ struct acpi_config {
 
     struct acpi_isa_device device[ACPI_ISA_DEVICES_MAX];
     unsigned devices;
+    struct acpi_pci pci;
+    struct acpi_virtio virtio[ACPI_VIRTIO_MAX];
+    unsigned virtios;
 };
 
 /* The FACS (5.2.10), and where in it the address is at which a guest that was

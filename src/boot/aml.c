@@ -14,7 +14,12 @@ enum {
     AML_QWORD = 0x0e, AML_SCOPE = 0x10, AML_BUFFER = 0x11, AML_PACKAGE = 0x12, AML_EXT = 0x5b,
     AML_EXT_DEVICE = 0x82,
 };
-enum { RESOURCE_IRQ = 0x22, RESOURCE_IO = 0x47, RESOURCE_END = 0x79 };
+enum { RESOURCE_IRQ = 0x22, RESOURCE_IO = 0x47, RESOURCE_END = 0x79, RESOURCE_MEMORY32 = 0x86,
+       RESOURCE_DWORD = 0x87, RESOURCE_WORD = 0x88, RESOURCE_GSI = 0x89, RESOURCE_QWORD = 0x8a };
+/* Address space descriptors (6.4.3.5): both ends fixed; memory that can be written, ports
+ * of every kind. */
+enum { SPACE_MEMORY = 0, SPACE_IO = 1, SPACE_BUS = 2, SPACE_FIXED = 0x0c, MEMORY_WRITE = 1,
+       IO_ENTIRE = 3 };
 
 static void put(struct aml *a, const void *data, size_t len)
 {
@@ -136,6 +141,29 @@ void aml_name_package(struct aml *a, const char *name, const uint8_t *bytes, uin
     aml_close(a, mark);
 }
 
+size_t aml_name_package_open(struct aml *a, const char *name, uint8_t count)
+{
+    size_t mark;
+
+    name_open(a, name);
+    put_byte(a, AML_PACKAGE);
+    mark = a->len;
+    put_byte(a, count);
+    return mark;
+}
+
+void aml_package(struct aml *a, const uint32_t *values, uint8_t count)
+{
+    size_t mark;
+
+    put_byte(a, AML_PACKAGE);
+    mark = a->len;
+    put_byte(a, count);
+    for (unsigned i = 0; i < count; i++)
+        put_int(a, values[i]);
+    aml_close(a, mark);
+}
+
 static void resource(struct aml_resources *r, const void *bytes, size_t len)
 {
     BUG_ON(len > sizeof r->bytes - 2 - r->len);     /* 2: the end tag */
@@ -158,6 +186,58 @@ void aml_resource_irq(struct aml_resources *r, unsigned irq)
 
     put_le16(d + 1, (uint16_t)(1u << irq));
     resource(r, d, sizeof d);
+}
+
+void aml_resource_gsi(struct aml_resources *r, uint32_t gsi)
+{
+    enum { CONSUMER = 1, SHARED = 8 };
+    uint8_t d[9] = {RESOURCE_GSI, 6, 0, CONSUMER | SHARED, 1};
+
+    put_le32(d + 5, gsi);
+    resource(r, d, sizeof d);
+}
+
+void aml_resource_memory(struct aml_resources *r, uint32_t base, uint32_t bytes)
+{
+    uint8_t d[12] = {RESOURCE_MEMORY32, 9, 0, MEMORY_WRITE};
+
+    put_le32(d + 4, base);
+    put_le32(d + 8, bytes);
+    resource(r, d, sizeof d);
+}
+
+static void word_window(struct aml_resources *r, uint8_t space, uint8_t flags, uint16_t first,
+                        uint16_t last)
+{
+    uint8_t d[16] = {RESOURCE_WORD, 13, 0, space, SPACE_FIXED, flags};
+
+    put_le16(d + 8, first);
+    put_le16(d + 10, last);
+    put_le16(d + 14, (uint16_t)(last - first + 1));
+    resource(r, d, sizeof d);
+}
+
+void aml_resource_bus_window(struct aml_resources *r, uint16_t first, uint16_t last)
+{
+    word_window(r, SPACE_BUS, 0, first, last);
+}
+
+void aml_resource_io_window(struct aml_resources *r, uint16_t first, uint16_t last)
+{
+    word_window(r, SPACE_IO, IO_ENTIRE, first, last);
+}
+
+void aml_resource_memory_window(struct aml_resources *r, uint64_t first, uint64_t last)
+{
+    bool wide = last > UINT32_MAX;
+    unsigned w = wide ? 8 : 4;
+    uint8_t d[46] = {wide ? RESOURCE_QWORD : RESOURCE_DWORD, (uint8_t)(3 + 5 * w), 0, SPACE_MEMORY,
+                     SPACE_FIXED, MEMORY_WRITE};
+    const uint64_t fields[5] = {0, first, last, 0, last - first + 1};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+        memcpy(d + 6 + i * w, &fields[i], w);
+    resource(r, d, 6 + 5 * w);
 }
 
 void aml_name_crs(struct aml *a, const struct aml_resources *r)

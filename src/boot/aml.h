@@ -3,7 +3,7 @@
  * aml.h - writing ACPI machine language.
  *
  * ACPI 6.4, chapter 20 (AML) and 6.4 (resource descriptors): just the objects
- * that describe devices at fixed places. Things that nest are opened and
+ * that describe devices at fixed places and a PCI bus. Things that nest are opened and
  * closed; closing writes the length. The buffer is the caller's; running over
  * it is a BUG, for what is written depends on constants and the CPU count only.
  */
@@ -28,14 +28,23 @@ void aml_name_int(struct aml *a, const char *name, uint64_t value);
 void aml_name_string(struct aml *a, const char *name, const char *text);
 void aml_name_eisaid(struct aml *a, const char *name, const char id[7]);   /* "PNP0501" */
 void aml_name_package(struct aml *a, const char *name, const uint8_t *bytes, uint8_t count);
+/* Name(name, Package(count)) to be filled with aml_package() and closed. */
+size_t aml_name_package_open(struct aml *a, const char *name, uint8_t count);
+void aml_package(struct aml *a, const uint32_t *values, uint8_t count);
 
 /* Name(_CRS, ResourceTemplate()), made of these. */
 struct aml_resources {
-    uint8_t bytes[64];
+    uint8_t bytes[256];
     size_t len;
 };
 void aml_resource_io(struct aml_resources *r, uint16_t port, uint8_t len);
 void aml_resource_irq(struct aml_resources *r, unsigned irq);              /* edge, high */
+void aml_resource_gsi(struct aml_resources *r, uint32_t gsi);              /* level, high, shared */
+void aml_resource_memory(struct aml_resources *r, uint32_t base, uint32_t bytes);
+/* What a bridge passes on: bus numbers, ports, memory. `last` is inclusive. */
+void aml_resource_bus_window(struct aml_resources *r, uint16_t first, uint16_t last);
+void aml_resource_io_window(struct aml_resources *r, uint16_t first, uint16_t last);
+void aml_resource_memory_window(struct aml_resources *r, uint64_t first, uint64_t last);
 void aml_name_crs(struct aml *a, const struct aml_resources *r);
 
 #endif

@@ -32,6 +32,7 @@ struct sysport {
     struct device dev;
     struct sysport_state state;
     struct power_line power;
+    struct sysport_config config;
     struct bus_claims claims;
 };
 
@@ -72,6 +73,8 @@ static uint64_t reset_read(void *opaque, uint64_t offset, unsigned size)
 {
     const struct sysport *p = opaque;
 
+    if (size == 4 && p->config.dword_read)
+        return p->config.dword_read(p->config.dword_opaque);
     return is_reset_control(offset, size) ? p->state.reset_control : UINT64_MAX;
 }
 
@@ -80,6 +83,8 @@ static void reset_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
     struct sysport *p = opaque;
     uint8_t old = p->state.reset_control;
 
+    if (size == 4 && p->config.dword_write)
+        p->config.dword_write(p->config.dword_opaque, value);
     if (!is_reset_control(offset, size))
         return;
     p->state.reset_control = (uint8_t)value & RST_WRITABLE;
@@ -135,6 +140,7 @@ struct device *sysport_new(const struct device_env *env, const struct sysport_co
     }
     device_init(&p->dev, &sysport_ops, "sysport");
     p->power = env->power;
+    p->config = *cfg;
     if (bus_claims_add(&p->claims, env->bus, BUS_PIO, regions, cfg->no_reset_control ? 1 : 2, p,
                        err)) {
         free(p);

@@ -12,6 +12,10 @@ enum { SYSPORT_RESET_CONTROL = 0xcf9, SYSPORT_RESET_VALUE = 0x06 /* for the FADT
 
 struct sysport_config {
     bool no_reset_control;       /* somebody else (a host bridge) has port 0xCF9 */
+    /* Whole dwords at 0xCF8 are the PCI configuration address: whose. NULL: nobody's. */
+    uint64_t (*dword_read)(void *opaque);
+    void (*dword_write)(void *opaque, uint64_t value);
+    void *dword_opaque;
 };
 
 struct device *sysport_new(const struct device_env *env, const struct sysport_config *cfg,

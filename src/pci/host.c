@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * host.c - the host bridge: two ways to configuration space, windows for BARs.
+ *
+ * It shows the ID of Intel's Q35 memory controller with QEMU's subsystem, which
+ * every system knows and none programs. There is one bus; accesses to others read
+ * all ones, as if nobody answered. Mechanism #1 (PCI 3.0, 3.2.2.3.2) uses dwords at
+ * 0xCF8 and 0xCFC; the first port is claimed by whoever has the reset control
+ * register inside of it.
+ */
+#include "pci/pci.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bug.h"
+#include "base/byteorder.h"
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "bus/claims.h"
+
+enum { PORT_DATA = 0xcfc, ECAM_BYTES = 1 << 20, ECAM_FUNCTION = 4096 };
+#define ADDRESS_ENABLE 0x80000000u
+#define ADDRESS_BITS   0x80fffffcu
+
+struct host_state {
+    uint32_t address;
+    struct pci_function_state pci;
+};
+
+struct pci_bus {
+    struct device dev;
+    struct host_state state;
+    struct pci_function bridge;
+    struct pci_bus_config config;
+    struct bus *bus;
+    struct log *log;
+    struct pci_function *slot[PCI_SLOTS];
+    struct pci_window io_left, memory_left, memory64_left;
+    struct bus_claims claims;
+};
+
+static struct pci_bus *to_bus(struct device *dev)
+{
+    return container_of(dev, struct pci_bus, dev);
+}
+
+struct pci_bus *pci_bus_of(struct device *host_bridge) { return to_bus(host_bridge); }
+struct bus *pci_bus_bus(const struct pci_bus *bus) { return bus->bus; }
+struct log *pci_bus_log(const struct pci_bus *bus) { return bus->log; }
+const struct irq_msi *pci_bus_msi(const struct pci_bus *bus) { return &bus->config.msi; }
+
+struct pci_function *pci_bus_function(const struct pci_bus *bus, unsigned slot)
+{
+    return slot < PCI_SLOTS ? bus->slot[slot] : NULL;
+}
+
+/* ---- ports and ECAM ------------------------------------------------------ */
+
+/* Bus, device, function as the address register has them in bits 23-8. */
+static struct pci_function *find(const struct pci_bus *bus, unsigned bdf)
+{
+    return bdf >> 8 || bdf & 7 ? NULL : bus->slot[bdf >> 3];
+}
+
+uint64_t pci_address_read(void *opaque)
+{
+    const struct pci_bus *bus = opaque;
+
+    return bus->state.address;
+}
+
+void pci_address_write(void *opaque, uint64_t value)
+{
+    struct pci_bus *bus = opaque;
+
+    bus->state.address = (uint32_t)value & ADDRESS_BITS;
+}
+
+static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
+{
+    const struct pci_bus *bus = opaque;
+    struct pci_function *f = find(bus, bus->state.address >> 8 & 0xffff);
+
+    if (!(bus->state.address & ADDRESS_ENABLE) || !f)
+        return UINT64_MAX;
+    return pci_config_read(f, (bus->state.address & 0xfc) + (unsigned)offset, size);
+}
+
+static void data_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    const struct pci_bus *bus = opaque;
+    struct pci_function *f = find(bus, bus->state.address >> 8 & 0xffff);
+
+    if (bus->state.address & ADDRESS_ENABLE && f)
+        pci_config_write(f, (bus->state.address & 0xfc) + (unsigned)offset, size,
+                         (uint32_t)value);
+}
+
+/* Beyond the first 256 bytes there is nothing: reads give 0 (PCIe 7.2.2). */
+static uint64_t ecam_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct pci_function *f = find(opaque, (unsigned)(offset / ECAM_FUNCTION));
+
+    return f ? pci_config_read(f, offset % ECAM_FUNCTION, size) : UINT64_MAX;
+}
+
+static void ecam_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct pci_function *f = find(opaque, (unsigned)(offset / ECAM_FUNCTION));
+
+    if (f)
+        pci_config_write(f, offset % ECAM_FUNCTION, size, (uint32_t)value);
+}
+
+/* ---- placing ------------------------------------------------------------- */
+
+static uint64_t take(struct pci_window *w, uint64_t size)
+{
+    uint64_t at = align_up(w->base, size);
+
+    if (!w->size || at - w->base > w->size || size > w->size - (at - w->base))
+        return 0;
+    w->size -= at - w->base + size;
+    w->base = at + size;
+    return at;
+}
+
+static int place(struct pci_bus *bus, struct pci_function *f, struct error **err)
+{
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        struct pci_bar *b = &f->bar[i];
+        uint8_t *reg = f->state->config + PCI_BAR0 + 4 * i;
+        uint64_t at = 0;
+
+        if (b->kind == PCI_BAR_NONE)
+            continue;
+        if (b->kind == PCI_BAR_MEMORY64)
+            at = take(&bus->memory64_left, b->size);
+        if (!at)
+            at = take(b->kind == PCI_BAR_IO ? &bus->io_left : &bus->memory_left, b->size);
+        if (!at)
+            return error_set(err, ENOSPC, "no address space is left for PCI device '%s'",
+                             f->name);
+        put_le32(reg, get_le32(reg) | (uint32_t)at);
+        if (b->kind == PCI_BAR_MEMORY64)
+            put_le32(reg + 4, (uint32_t)(at >> 32));
+    }
+    /* As firmware leaves it: the BARs answer. */
+    f->state->config[PCI_COMMAND] |= f->writable[PCI_COMMAND] &
+                                     (PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+    return 0;
+}
+
+unsigned pci_intx_gsi(const struct pci_bus *bus, unsigned slot, unsigned pin)
+{
+    return bus->config.first_gsi + (slot + pin) % PCI_LINES;
+}
+
+int pci_bus_add(struct pci_bus *bus, struct pci_function *f, int slot, struct error **err)
+{
+    unsigned at = slot < 0 ? 0 : (unsigned)slot;
+
+    while (slot < 0 && at < PCI_SLOTS && bus->slot[at])
+        at++;
+    if (at >= PCI_SLOTS)
+        return error_set(err, ENOSPC, "no PCI slot is free for '%s': there are %d", f->name,
+                         PCI_SLOTS);
+    if (bus->slot[at])
+        return error_set(err, EBUSY, "PCI slot %u is taken by '%s'", at, bus->slot[at]->name);
+    int rc = place(bus, f, err);
+    if (rc)
+        return rc;
+    f->bus = bus;
+    f->slot = at;
+    bus->slot[at] = f;
+    if (f->state->config[PCI_INTERRUPT_PIN]) {
+        f->line = bus->config.line(bus->config.line_opaque, at % PCI_LINES);
+        f->state->config[PCI_INTERRUPT_LINE] = (uint8_t)pci_intx_gsi(bus, at, 0);
+    }
+    memcpy(f->initial, f->state->config, PCI_CONFIG_BYTES);
+    pci_function_map(f);
+    return 0;
+}
+
+void pci_bus_remove(struct pci_bus *bus, struct pci_function *f)
+{
+    if (!f->bus)
+        return;
+    irq_line_set(&f->line, false);
+    pci_function_unmap(f);
+    bus->slot[f->slot] = NULL;
+    f->bus = NULL;
+}
+
+void pci_bus_remap(struct pci_bus *bus)
+{
+    for (unsigned i = 0; i < PCI_SLOTS; i++)
+        if (bus->slot[i])
+            pci_function_map(bus->slot[i]);
+}
+
+void pci_bus_describe(const struct pci_bus *bus, struct strbuf *out)
+{
+    for (unsigned i = 0; i < PCI_SLOTS; i++) {
+        const struct pci_function *f = bus->slot[i];
+
+        if (!f)
+            continue;
+        const uint8_t *c = f->state->config;
+        strbuf_addf(out, "00:%02x.0 %04x:%04x class %04x  %s%s\n", i, get_le16(c + PCI_VENDOR),
+                    get_le16(c + PCI_DEVICE), get_le16(c + PCI_CLASS), f->name,
+                    pci_msix_enabled(f) ? ", MSI-X" : c[PCI_INTERRUPT_PIN] ? ", INTx" : "");
+        for (unsigned b = 0; b < PCI_BARS; b++)
+            if (f->bar[b].kind != PCI_BAR_NONE)
+                strbuf_addf(out, "        BAR %u: %s at 0x%llx, %llu bytes%s\n", b,
+                            f->bar[b].kind == PCI_BAR_IO ? "ports" : "memory",
+                            (unsigned long long)f->bar[b].base,
+                            (unsigned long long)f->bar[b].size,
+                            f->bar[b].mapped ? "" : " (off)");
+    }
+}
+
+/* ---- the device ---------------------------------------------------------- */
+
+static void host_reset(struct device *dev)
+{
+    struct pci_bus *bus = to_bus(dev);
+
+    bus->state.address = 0;
+    pci_function_reset(&bus->bridge);
+}
+
+static const struct state_field fields[] = {
+    STATE_U32(struct host_state, address),
+    STATE_STRUCT(struct host_state, pci, &pci_function_state_desc),
+    STATE_END
+};
+static const struct state_desc desc = {"pci-host", 1, fields};
+
+static const struct state_desc *host_describe(struct device *dev, void **state)
+{
+    *state = &to_bus(dev)->state;
+    return &desc;
+}
+
+static void host_destroy(struct device *dev)
+{
+    struct pci_bus *bus = to_bus(dev);
+
+    pci_bus_remove(bus, &bus->bridge);
+    bus_claims_release(&bus->claims);
+    free(bus);
+}
+
+static const struct device_ops host_ops = {
+    .type = "pci-host",
+    .reset = host_reset,
+    .describe = host_describe,
+    .destroy = host_destroy,
+};
+
+static int claim(struct pci_bus *bus, struct error **err)
+{
+    const struct bus_region port = {"pci-data", PORT_DATA, 4, data_read, data_write, NULL, 4, 0};
+    const struct bus_region ecam = {"pci-ecam", bus->config.ecam, ECAM_BYTES, ecam_read,
+                                    ecam_write, NULL, 4, 0};
+    int rc = bus_claims_add(&bus->claims, bus->bus, BUS_PIO, &port, 1, bus, err);
+
+    if (!rc && bus->config.ecam)
+        rc = bus_claims_add(&bus->claims, bus->bus, BUS_MMIO, &ecam, 1, bus, err);
+    return rc;
+}
+
+struct device *pci_bus_new(const struct device_env *env, const struct pci_bus_config *cfg,
+                           struct error **err)
+{
+    static const struct pci_identity id = {.vendor = 0x8086, .device = 0x29c0, .class = 0x060000,
+                                           .subsystem_vendor = 0x1af4, .subsystem = 0x1100};
+    struct pci_bus *bus = calloc(1, sizeof *bus);
+
+    if (!bus) {
+        error_set(err, ENOMEM, "no memory for the PCI bus");
+        return NULL;
+    }
+    device_init(&bus->dev, &host_ops, "pci-host");
+    bus->config = *cfg;
+    bus->bus = env->bus;
+    bus->log = env->log;
+    bus->io_left = cfg->io;
+    bus->memory_left = cfg->memory;
+    bus->memory64_left = cfg->memory64;
+    pci_function_init(&bus->bridge, &bus->state.pci, "host bridge", &id);
+    if (claim(bus, err) || pci_bus_add(bus, &bus->bridge, 0, err)) {
+        bus_claims_release(&bus->claims);
+        free(bus);
+        return NULL;
+    }
+    return &bus->dev;
+}
