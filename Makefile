@@ -40,12 +40,11 @@ $(GUEST)/initrd.cpio.gz: tools/fetch-guest guest/linux/init
 	@tools/setup build guest
 	@tools/fetch-guest
 
-# 86: it was ended with Ctrl-A x. loglevel: to this kernel a PC without PCI is an
-# error, and ours has none.
+# 86: it was ended with Ctrl-A x.
 run: all $(GUEST)/initrd.cpio.gz
 	@if [ -t 0 ]; then mode= ; else mode=demo; fi; \
 	$(RING3) run --kernel $(GUEST)/vmlinuz --initrd $(GUEST)/initrd.cpio.gz \
-	    --append "console=ttyS0 quiet loglevel=3 $$mode" --memory 512M $(RUN_ARGS) || \
+	    --append "console=ttyS0 quiet $$mode" --memory 512M $(RUN_ARGS) || \
 	    { status=$$?; [ $$status = 86 ] || exit $$status; }
 
 test: all $(GUEST)/initrd.cpio.gz

@@ -5,7 +5,7 @@ _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image doctor help version"
-    local run_options="--kernel --initrd --append --module --memory --engine --machine --cpu
+    local run_options="--kernel --initrd --append --module --disk --device --memory --engine --machine --cpu
         --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --test-device --trace --dump-blocks --log --help"
 
@@ -19,7 +19,7 @@ _ring3()
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
 
     case ${COMP_WORDS[1]}:$prev in
-    run:--kernel|run:--initrd|run:--module|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
+    run:--kernel|run:--initrd|run:--module|run:--disk|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames ;;
     run:--engine)
@@ -27,6 +27,9 @@ _ring3()
             cut -d' ' -f1)" -- "$cur") ;;
     run:--machine)
         mapfile -t COMPREPLY < <(compgen -W "list $(ring3 run --machine list 2>/dev/null |
+            cut -d' ' -f1)" -- "$cur") ;;
+    run:--device)
+        mapfile -t COMPREPLY < <(compgen -W "list $(ring3 run --device list 2>/dev/null |
             cut -d' ' -f1)" -- "$cur") ;;
     run:--irqchip)
         mapfile -t COMPREPLY < <(compgen -W "user kernel" -- "$cur") ;;

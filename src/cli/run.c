@@ -31,7 +31,7 @@
 
 struct run_options {
     const char *kernel, *initrd, *append;
-    struct option_list modules;
+    struct option_list modules, disks, devices;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace, *dump_blocks;
@@ -46,6 +46,11 @@ static const struct option options[] = {
     {"append", "TEXT", "command line of the kernel", OPTION_TEXT, FIELD(append)},
     {"module", "FILE", "multiboot module; may be given more than once", OPTION_LIST,
      FIELD(modules)},
+    {"disk", "FILE[,key=value...]", "virtio disk; may be given more than once. Keys: format,\n"
+                                    "cache, readonly, serial, id, queues, iothread,\n"
+                                    "on-error, discard, transport", OPTION_LIST, FIELD(disks)},
+    {"device", "NAME[,key=value...]", "another device; may be given more than once; 'list'\n"
+                                      "shows them", OPTION_LIST, FIELD(devices)},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
      FIELD(memory_bytes)},
     {"engine", "NAME", "what executes the guest: auto (the default), or a name;\n"
@@ -269,6 +274,8 @@ static struct machine_config machine_config(struct run *run)
     c.initrd = o->initrd;
     c.append = o->append;
     c.modules = o->modules.item;
+    c.disks = o->disks.item;
+    c.devices = o->devices.item;
     c.memory_bytes = o->memory_bytes;
     c.cpus = (unsigned)o->cpus;
     c.no_reboot = o->no_reboot;
@@ -302,6 +309,16 @@ static bool print_lists(const struct run_options *o)
     if (o->cpu && strcmp(o->cpu, "list") == 0) {
         struct strbuf text = {0};
         x86_cpu_models_print(&text);
+        fputs(strbuf_text(&text), stdout);
+        strbuf_fini(&text);
+        printed = true;
+    }
+    for (size_t i = 0; i < o->devices.count; i++) {
+        struct strbuf text = {0};
+
+        if (strcmp(o->devices.item[i], "list") != 0)
+            continue;
+        machine_list_devices(&text);
         fputs(strbuf_text(&text), stdout);
         strbuf_fini(&text);
         printed = true;
@@ -502,6 +519,8 @@ int cmd_run(int argc, char **argv)
         status = start_and_run(&run);
     }
     option_list_fini(&run.options.modules);
+    option_list_fini(&run.options.disks);
+    option_list_fini(&run.options.devices);
     int signo = terminal_stop_signal();
     if (signo)
         terminal_die(signo);

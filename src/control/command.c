@@ -181,6 +181,9 @@ const struct command command_info_table[] = {
     {"bus", "", "who answers at which port and address", info_bus},
     {"memory", "", "the guest-physical memory map", info_memory},
     {"engine", "", "what executes the guest", info_engine},
+    {"pci", "", "the PCI bus: functions and where their BARs are", info_pci},
+    {"virtio", "", "virtio devices, their queues, doorbells and interrupts", info_virtio},
+    {"block", "", "disks and what was done to them", info_block},
     {"cpuid", "", "what CPUID tells the guest", info_cpuid},
     {NULL},
 };

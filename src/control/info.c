@@ -143,6 +143,24 @@ int info_engine(struct machine *m, int argc, char **argv, struct strbuf *out)
     return 0;
 }
 
+int info_pci(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    machine_describe_pci(m, out);
+    return 0;
+}
+
+int info_virtio(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    machine_describe_virtio(m, out);
+    return 0;
+}
+
+int info_block(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    machine_describe_block(m, out);
+    return 0;
+}
+
 int info_cpuid(struct machine *m, int argc, char **argv, struct strbuf *out)
 {
     const struct x86_cpu_model *model = machine_engine_vm(m)->config.model;

@@ -31,6 +31,7 @@
 
 struct clock;
 struct intc;
+struct plugs;
 
 enum gate_reason {
     GATE_NOT_STARTED = 1,
@@ -82,6 +83,7 @@ struct machine {
     unsigned devices;
     struct boot_image image;
     void *board;                           /* machine_ops' own */
+    struct plugs *plugs;                   /* plug.h; NULL: nothing was plugged in */
 
     _Atomic uint32_t closed;               /* enum gate_reason bits */
     pthread_mutex_t gate_lock;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "irqchip/intc.h"
+#include "machine/plug.h"
 #include "memory/memory.h"
 #include "x86/mmu.h"
 
@@ -235,6 +236,7 @@ void machine_free(struct machine *m)
         machine_lock(m);
     while (m->devices)
         device_destroy(m->device[--m->devices]);
+    plugs_free(m);
     intc_free(m->intc);
     if (m->bus)
         machine_unlock(m);
@@ -452,6 +454,9 @@ void machine_resume(struct machine *m)
         return;
     if (m->running)
         set_clock(m, true);
+    machine_lock(m);
+    plugs_resumed(m);
+    machine_unlock(m);
     gate_open(m, GATE_PAUSED);
 }
 

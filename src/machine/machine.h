@@ -54,6 +54,8 @@ struct machine_config {
     const char *host_features;     /* --host-features text or NULL */
     const char *kernel, *initrd, *append;
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
+    const char *const *disks;      /* texts of --disk, NULL-terminated, or NULL */
+    const char *const *devices;    /* texts of --device, likewise (machine/plug.h) */
     uint64_t memory_bytes;
     unsigned cpus;
     bool no_reboot;                /* a reset ends the machine */
@@ -134,6 +136,12 @@ size_t machine_read_virtual(struct machine *m, const struct x86_state *s, gva_t 
 /* Where the time goes (looks for some hundredths of a second) and what the engine
  * tells of itself. */
 void machine_describe_engine(struct machine *m, struct strbuf *out);
+/* `info pci`, `info virtio`, `info block`. */
+void machine_describe_pci(struct machine *m, struct strbuf *out);
+void machine_describe_virtio(struct machine *m, struct strbuf *out);
+void machine_describe_block(struct machine *m, struct strbuf *out);
+/* `--device list`: names and what they are. */
+void machine_list_devices(struct strbuf *out);
 /* Guest and host code of everything translated. EINVAL: this engine does not translate. */
 int machine_dump_code(struct machine *m, FILE *out, struct error **err);
 /* Registers, control registers, exception chain and disassembly around RIP. */

@@ -13,18 +13,22 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "boot/boot.h"
+#include "bus/irq_share.h"
 #include "device/uart16550.h"
 #include "irqchip/intc.h"
 #include "machine/pc_devices.h"
 #include "machine/pc_firmware.h"
 #include "machine/pc_map.h"
+#include "machine/plug.h"
 #include "memory/memory.h"
+#include "pci/pci.h"
 
 struct pc {
     struct pc_ram ram[PC_RAM_RANGES];
     unsigned rams;
     struct e820_map map;
     struct device *com1;
+    struct irq_share share[PC_SHARED_GSIS];
 };
 
 /* ---- memory ------------------------------------------------------------ */
@@ -69,11 +73,31 @@ static void twin_line_set(void *opaque, unsigned gsi, bool level)
     m->vm->irqchip->set_line(m->vm, gsi, level);
 }
 
+static void twin_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    struct machine *m = opaque;
+
+    m->vm->irqchip->msi(m->vm, address, data);
+}
+
+static struct irq_msi msi_of(struct machine *m)
+{
+    return m->intc ? intc_msi(m->intc) : (struct irq_msi){twin_msi, m};
+}
+
 static struct irq_line gsi_line(struct machine *m, unsigned gsi)
 {
+    struct irq_line line = {.set = twin_line_set, .opaque = m, .n = gsi};
+    struct pc *pc = m->board;
+    struct irq_share *share;
+
     if (m->intc)
-        return intc_gsi(m->intc, gsi);
-    return (struct irq_line){.set = twin_line_set, .opaque = m, .n = gsi};
+        line = intc_gsi(m->intc, gsi);
+    if (gsi < PC_SHARED_GSI || gsi >= PC_SHARED_GSI + PC_SHARED_GSIS)
+        return line;
+    share = &pc->share[gsi - PC_SHARED_GSI];
+    share->out = line;
+    return irq_share_input(share);
 }
 
 /* Either our own controllers or the engine's twins of them. */
@@ -125,8 +149,14 @@ static int pc_build(struct machine *m, struct error **err)
         return rc;
     machine_lock(m);
     rc = make_irqchip(m, &env, err);
+    wiring.msi = msi_of(m);
     if (!rc)
         rc = pc_devices_make(&wiring, err);
+    if (!rc) {
+        const struct plug plug = {m, &env, pci_bus_of(wiring.pci), gsi_line};
+
+        rc = plug_all(&plug, err);
+    }
     machine_unlock(m);
     pc->com1 = wiring.com1;
     return rc;

@@ -23,6 +23,8 @@
 #include "device/sysport.h"
 #include "device/testdev.h"
 #include "device/uart16550.h"
+#include "machine/pc_map.h"
+#include "pci/pci.h"
 
 static struct irq_line line(struct pc_wiring *w, unsigned gsi)
 {
@@ -53,9 +55,30 @@ static struct device *make_i8042(struct pc_wiring *w, struct error **err)
     return i8042_new(w->env, &cfg, err);
 }
 
+static struct irq_line pci_line(void *opaque, unsigned n)
+{
+    return line(opaque, PC_PCI_GSI + n);
+}
+
+static struct device *make_pci(struct pc_wiring *w, struct error **err)
+{
+    struct pci_bus_config cfg = {
+        .ecam = PC_PCI_ECAM, .io = {PC_PCI_IO, PC_PCI_IO_BYTES},
+        .memory = {PC_PCI_MEMORY, PC_PCI_MEMORY_BYTES}, .line = pci_line, .line_opaque = w,
+        .first_gsi = PC_PCI_GSI, .msi = w->msi,
+    };
+
+    cfg.memory64.size = pc_pci_memory64(w->machine->config.memory_bytes,
+                                        w->machine->model->phys_bits, &cfg.memory64.base);
+    w->pci = pci_bus_new(w->env, &cfg, err);
+    return w->pci;
+}
+
 static struct device *make_sysport(struct pc_wiring *w, struct error **err)
 {
-    const struct sysport_config cfg = {0};
+    const struct sysport_config cfg = {.dword_read = pci_address_read,
+                                       .dword_write = pci_address_write,
+                                       .dword_opaque = pci_bus_of(w->pci)};
 
     return sysport_new(w->env, &cfg, err);
 }
@@ -159,8 +182,8 @@ static const struct {
     bool (*when)(const struct machine *m);     /* NULL = always */
 } makers[] = {
     {make_pit, own_irqchip}, {make_acpi_pm, NULL},    {make_rtc, NULL},
-    {make_i8042, NULL},      {make_sysport, NULL},    {make_com1, NULL},
-    {make_hpet, NULL},
+    {make_i8042, NULL},      {make_pci, NULL},        {make_sysport, NULL},
+    {make_com1, NULL},       {make_hpet, NULL},
     {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
     {make_pvpanic, NULL},    {make_testdev, wants_testdev},
     {make_fwcfg, wants_testdev},
@@ -187,6 +210,16 @@ int pc_devices_make(struct pc_wiring *w, struct error **err)
         machine_add_device(w->machine, dev);
     }
     return 0;
+}
+
+void pc_devices_acpi_pci(const struct machine *m, struct acpi_config *acpi)
+{
+    acpi->pci = (struct acpi_pci){
+        .present = true, .ecam = PC_PCI_ECAM, .memory = {PC_PCI_MEMORY, PC_PCI_MEMORY_BYTES},
+        .first_gsi = PC_PCI_GSI, .gsis = PC_PCI_GSIS,
+    };
+    acpi->pci.memory64.size = pc_pci_memory64(m->config.memory_bytes, m->model->phys_bits,
+                                              &acpi->pci.memory64.base);
 }
 
 /* The keyboard controller is there for its reset line; nothing is plugged into

@@ -16,12 +16,19 @@ enum {
     PC_COM1 = 0x3f8, PC_RTC = 0x70, PC_PM = 0x600, PC_DEBUG_EXIT = 0xf4, PC_DEBUGCON = 0xe9,
     PC_POST = 0x80, PC_PVPANIC = 0x505, PC_FWCFG = 0x510,
 };
+/* Lines that several devices share. Systems want one polarity on a line, and PCI's is
+ * low, virtio-mmio's high. */
+enum { PC_PCI_GSI = 16, PC_PCI_GSIS = 4, PC_MMIO_GSI = 20, PC_MMIO_GSIS = 4,
+       PC_SHARED_GSI = 16, PC_SHARED_GSIS = 8 };
 enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9 };
 
 struct pc_wiring {
     struct machine *machine;
     const struct device_env *env;
+    /* From PC_SHARED_GSI on each call gives another input of a shared line. */
     struct irq_line (*gsi)(struct machine *m, unsigned gsi);
+    struct irq_msi msi;
+    struct device *pci;            /* out: the host bridge */
     struct device *com1;           /* out */
     struct device *acpi_pm;        /* between the RTC and its interrupt */
 };
@@ -30,6 +37,8 @@ struct pc_wiring {
  * (machine_add_device), in the order in which they are reset. */
 int pc_devices_make(struct pc_wiring *w, struct error **err);
 
+/* Its PCI bus, for the ACPI tables. */
+void pc_devices_acpi_pci(const struct machine *m, struct acpi_config *acpi);
 /* What the ACPI tables say about this hardware. */
 void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi);
 

@@ -18,6 +18,7 @@
 #include "irqchip/state.h"
 #include "machine/pc_devices.h"
 #include "machine/pc_map.h"
+#include "machine/plug.h"
 #include "memory/memory.h"
 
 /* ---- real-mode interrupts ---------------------------------------------- */
@@ -115,6 +116,8 @@ static void put_acpi_tables(struct machine *m, uint8_t *rom)
     };
 
     pc_devices_acpi(m, &cfg);
+    pc_devices_acpi_pci(m, &cfg);
+    plug_acpi(m, &cfg);
     acpi_facs_build(facs);
     memory_write(m->memory, gpa(PC_FACS), facs, sizeof facs);
     acpi_build(&cfg, rom, ROM_SEGMENT * 16 - PC_ROM, gpa(PC_ROM));

@@ -25,4 +25,15 @@ void pc_e820(uint64_t ram_bytes, struct e820_map *map)
         e820_set(map, ram[i].base, ram[i].size_bytes, E820_RAM);
     e820_set(map, PC_EBDA, PC_LOW_END - PC_EBDA, E820_RESERVED);
     e820_set(map, PC_ROM, PC_ROM_BYTES, E820_RESERVED);
+    e820_set(map, PC_PCI_ECAM, PC_PCI_ECAM_BYTES, E820_RESERVED);
+}
+
+uint64_t pc_pci_memory64(uint64_t ram_bytes, unsigned phys_bits, uint64_t *base)
+{
+    enum { BITS_MAX = 40 };      /* no need to go higher */
+    unsigned bits = phys_bits < BITS_MAX ? phys_bits : BITS_MAX;
+    uint64_t half = 1ull << (bits - 1);
+
+    *base = half;
+    return ram_bytes + (PC_HIGH - PC_HOLE) <= half ? half / 2 : 0;
 }

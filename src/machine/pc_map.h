@@ -6,8 +6,10 @@
  *   640 KiB     - 896 KiB    nothing (video memory and option ROMs in a PC)
  *   896 KiB     - 1 MiB      firmware: read-only, holds the ACPI tables
  *   1 MiB       - 3 GiB      RAM
- *   3 GiB       - 4 GiB      the hole: IOAPIC, local APIC, other devices
+ *   3 GiB       - 3.5 GiB    the hole: PCI memory,
+ *   3.5 GiB     - 4 GiB      PCI configuration space, virtio-mmio, IOAPIC, local APIC, others
  *   4 GiB       -            the rest of RAM
+ *   the upper half of what the processor can address, at most from 512 GiB on: PCI memory
  *
  * RAM is one backing whose offsets are addresses up to the hole; what lies
  * under the video hole stays unused and therefore costs nothing.
@@ -27,6 +29,14 @@
 #define PC_HIGH        0x100000000ull
 #define PC_ROM_BYTES   (PC_EXTENDED - PC_ROM)
 
+#define PC_PCI_MEMORY       0xc0000000ull
+#define PC_PCI_MEMORY_BYTES 0x20000000ull
+#define PC_PCI_ECAM         0xe0000000ull
+#define PC_PCI_ECAM_BYTES   0x00100000ull
+#define PC_VIRTIO_MMIO      0xeb000000ull   /* a page for each device */
+#define PC_PCI_IO           0xc000ull
+#define PC_PCI_IO_BYTES     0x4000ull
+
 enum { PC_RAM_RANGES = 3 };
 
 struct pc_ram {
@@ -36,6 +46,8 @@ struct pc_ram {
 
 /* `ram_bytes` is at least 1 MiB. Returns how many ranges there are. */
 unsigned pc_ram_layout(uint64_t ram_bytes, struct pc_ram out[PC_RAM_RANGES]);
+/* PCI memory above all RAM: *base and how many bytes; 0 = no room. */
+uint64_t pc_pci_memory64(uint64_t ram_bytes, unsigned phys_bits, uint64_t *base);
 void pc_e820(uint64_t ram_bytes, struct e820_map *map);
 
 #endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* plug.c - the table of pluggable devices, and where they are plugged in. */
+#include "machine/plug.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "base/error.h"
+#include "base/iothread.h"
+#include "base/strbuf.h"
+#include "block/block.h"
+#include "boot/acpi.h"
+#include "machine/pc_devices.h"
+#include "machine/pc_map.h"
+#include "virtio/blk.h"
+
+const char *const plug_transport_names[] = {"pci", "mmio", NULL};
+
+static const struct plug_kind kinds[] = {
+    {"disk", "virtio disk, as --disk", plug_disk},
+    {"rng", "virtio entropy source: the host's getrandom()", plug_rng},
+};
+
+void machine_list_devices(struct strbuf *out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        strbuf_addf(out, "%-10s %s\n", kinds[i].name, kinds[i].summary);
+}
+
+static int no_such_device(const char *name, struct error **err)
+{
+    const char *names[ARRAY_SIZE(kinds) + 1] = {NULL};
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        names[i] = kinds[i].name;
+    const char *close = str_closest(name, names);
+    error_set(err, EINVAL, "there is no device '%s'", name);
+    if (close)
+        error_hint(err, "did you mean '%s'?", close);
+    else
+        error_hint(err, "--device list shows them");
+    return -EINVAL;
+}
+
+static int plug_text(const struct plug *p, const char *text, struct error **err)
+{
+    size_t len = strcspn(text, ",");
+    char name[32];
+
+    snprintf(name, sizeof name, "%.*s", (int)len, text);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return kinds[i].plug(p, text + len + (text[len] == ','), err);
+    return no_such_device(name, err);
+}
+
+int plug_all(const struct plug *p, struct error **err)
+{
+    const struct machine_config *cfg = &p->machine->config;
+    int rc = 0;
+
+    for (size_t i = 0; cfg->disks && cfg->disks[i] && !rc; i++)
+        rc = plug_disk(p, cfg->disks[i], err);
+    for (size_t i = 0; cfg->devices && cfg->devices[i] && !rc; i++)
+        rc = plug_text(p, cfg->devices[i], err);
+    return rc;
+}
+
+/* ---- shared things ------------------------------------------------------- */
+
+static struct plugs *plugs_of(struct machine *m)
+{
+    if (!m->plugs)
+        m->plugs = calloc(1, sizeof *m->plugs);
+    BUG_ON(!m->plugs);
+    return m->plugs;
+}
+
+void plugs_free(struct machine *m)
+{
+    if (!m->plugs)
+        return;
+    for (unsigned i = 0; i < m->plugs->threads; i++) {
+        block_io_free(m->plugs->thread[i].block_io);
+        iothread_free(m->plugs->thread[i].thread);
+    }
+    block_io_free(m->plugs->block_io);
+    free(m->plugs);
+    m->plugs = NULL;
+}
+
+void plugs_resumed(struct machine *m)
+{
+    for (unsigned i = 0; m->plugs && i < m->devices; i++) {
+        struct virtio_device *vd = virtio_of(m->device[i]);
+
+        if (vd)
+            virtio_blk_retry(vd);
+    }
+}
+
+struct block_io *plug_block_io(const struct plug *p, struct error **err)
+{
+    struct plugs *s = plugs_of(p->machine);
+
+    if (!s->block_io)
+        s->block_io = block_io_new(p->env->loop, bus_lock(p->env->bus), err);
+    return s->block_io;
+}
+
+static struct device *find(const struct machine *m, const char *name)
+{
+    for (unsigned i = 0; i < m->devices; i++)
+        if (strcmp(m->device[i]->name, name) == 0)
+            return m->device[i];
+    return NULL;
+}
+
+void plug_name(const struct machine *m, const char *stem, char *out, size_t size)
+{
+    unsigned n = 0;
+
+    do {
+        snprintf(out, size, "%s%u", stem, n++);
+    } while (find(m, out));
+}
+
+/* ---- placing ------------------------------------------------------------- */
+
+static struct device *place_mmio(const struct plug *p, struct virtio_device *vd,
+                                 struct error **err)
+{
+    struct plugs *s = plugs_of(p->machine);
+    struct virtio_mmio_config cfg;
+
+    if (s->mmios == PLUG_MMIO_MAX) {
+        error_set(err, ENOSPC, "no more than %d virtio-mmio devices fit", PLUG_MMIO_MAX);
+        virtio_device_destroy(vd);
+        return NULL;
+    }
+    s->mmio_gsi[s->mmios] = PC_MMIO_GSI + s->mmios % PC_MMIO_GSIS;
+    cfg = (struct virtio_mmio_config){
+        .base = PC_VIRTIO_MMIO + (uint64_t)s->mmios * PAGE_SIZE,
+        .irq = p->gsi(p->machine, s->mmio_gsi[s->mmios]),
+    };
+    s->mmios++;
+    return virtio_mmio_new(p->env, &cfg, vd, err);
+}
+
+int plug_virtio(const struct plug *p, struct virtio_device *vd, unsigned transport,
+                struct error **err)
+{
+    struct error *why = NULL;
+    struct device *dev;
+    int code;
+
+    if (find(p->machine, vd->name)) {
+        error_set(err, EEXIST, "there are two devices called '%s'", vd->name);
+        error_hint(err, "give one of them another id=");
+        virtio_device_destroy(vd);
+        return -EEXIST;
+    }
+    dev = transport == PLUG_MMIO ? place_mmio(p, vd, &why)
+                                 : virtio_pci_new(p->env, p->pci, vd, &why);
+    if (dev) {
+        machine_add_device(p->machine, dev);
+        return 0;
+    }
+    code = why ? why->code : ENOMEM;
+    if (err)
+        *err = why;
+    else
+        error_free(&why);
+    return -code;
+}
+
+void plug_acpi(const struct machine *m, struct acpi_config *acpi)
+{
+    for (unsigned i = 0; m->plugs && i < m->plugs->mmios; i++)
+        acpi->virtio[acpi->virtios++] = (struct acpi_virtio){
+            .base = (uint32_t)(PC_VIRTIO_MMIO + i * PAGE_SIZE), .bytes = VIRTIO_MMIO_BYTES,
+            .gsi = m->plugs->mmio_gsi[i],
+        };
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * plug.h - devices that are there because the user asked for them.
+ *
+ * `--device NAME[,key=value...]` finds NAME in the one table in plug.c; `--disk TEXT`
+ * is the row "disk" by another way. A new device is a file with its row's function
+ * (machine/plug_NAME.c) and the row. The function reads its text with a table of its
+ * own (base/params.h), makes the device and hands it to plug_virtio() or
+ * machine_add_device().
+ *
+ * What such devices share and what has to outlive them (contexts of disk images, I/O
+ * threads) is in struct plugs, which the machine owns and frees after the devices.
+ *
+ * Threads: while the machine is made, VM lock held; plug_acpi(): no vCPU runs.
+ */
+#ifndef RING3_MACHINE_PLUG_H
+#define RING3_MACHINE_PLUG_H
+
+#include "machine/impl.h"
+
+struct acpi_config;
+struct block_io;
+struct iothread;
+struct pci_bus;
+struct strbuf;
+struct virtio_device;
+
+enum plug_transport { PLUG_PCI, PLUG_MMIO };
+extern const char *const plug_transport_names[];     /* for PARAM_CHOICE */
+
+enum { PLUG_MMIO_MAX = 32, PLUG_THREADS_MAX = 64 };
+
+struct plugs {
+    struct block_io *block_io;               /* in the VM's loop; made when first needed */
+    struct {
+        struct iothread *thread;
+        struct block_io *block_io;           /* NULL: not a disk's */
+    } thread[PLUG_THREADS_MAX];
+    unsigned threads;
+    unsigned mmio_gsi[PLUG_MMIO_MAX];
+    unsigned mmios;
+};
+
+struct plug {
+    struct machine *machine;
+    const struct device_env *env;
+    struct pci_bus *pci;
+    struct irq_line (*gsi)(struct machine *m, unsigned gsi);
+};
+
+struct plug_kind {
+    const char *name, *summary;
+    /* `text` is what stands behind "NAME,": may be empty. */
+    int (*plug)(const struct plug *p, const char *text, struct error **err);
+};
+
+/* Everything in the machine's configuration, in the order given: disks, devices. */
+int plug_all(const struct plug *p, struct error **err);
+void plugs_free(struct machine *m);
+/* The VM goes on after a pause: disks that wait after an error try again. */
+void plugs_resumed(struct machine *m);
+void plug_acpi(const struct machine *m, struct acpi_config *acpi);
+
+/* Puts vd behind a transport and gives it to the machine. Takes vd over, on failure
+ * too. A name that is taken is -EEXIST. */
+int plug_virtio(const struct plug *p, struct virtio_device *vd, unsigned transport,
+                struct error **err);
+/* "rng0": the first free name with this stem. */
+void plug_name(const struct machine *m, const char *stem, char *out, size_t size);
+struct block_io *plug_block_io(const struct plug *p, struct error **err);   /* the VM loop's */
+
+int plug_rng(const struct plug *p, const char *text, struct error **err);
+int plug_disk(const struct plug *p, const char *text, struct error **err);
+
+#endif

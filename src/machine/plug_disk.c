@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* plug_disk.c - `--disk`: an image, and the device that shows it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/params.h"
+#include "machine/plug.h"
+#include "virtio/blk.h"
+
+enum on_error { ON_ERROR_REPORT, ON_ERROR_STOP };
+static const char *const on_error_names[] = {"report", "stop", NULL};
+static const char *const bus_names[] = {"virtio", NULL};
+
+struct disk_params {
+    char *file, *format, *serial, *id;
+    unsigned cache, on_error, transport, bus;
+    bool readonly, discard, packed;
+    uint64_t queues;
+};
+
+#define AT(field) offsetof(struct disk_params, field)
+static const struct param params[] = {
+    {.name = "file", .type = PARAM_STRING, .offset = AT(file), .operand = true,
+     .help = "image file or URL"},
+    {.name = "format", .type = PARAM_STRING, .offset = AT(format),
+     .help = "raw, qcow2, ...: not guessed for writing"},
+    {.name = "cache", .type = PARAM_CHOICE, .offset = AT(cache), .choices = block_cache_names,
+     .help = "writeback (the default), none, writethrough, unsafe"},
+    {.name = "readonly", .type = PARAM_FLAG, .offset = AT(readonly),
+     .help = "the guest cannot write"},
+    {.name = "serial", .type = PARAM_STRING, .offset = AT(serial),
+     .help = "serial number that the guest reads"},
+    {.name = "id", .type = PARAM_STRING, .offset = AT(id), .help = "name in the monitor"},
+    {.name = "queues", .type = PARAM_NUMBER, .offset = AT(queues), .min = 1, .max = 16,
+     .help = "request queues"},
+    {.name = "on-error", .type = PARAM_CHOICE, .offset = AT(on_error), .choices = on_error_names,
+     .help = "report errors to the guest (the default), or stop the VM"},
+    {.name = "discard", .type = PARAM_FLAG, .offset = AT(discard),
+     .help = "discarded blocks are given back (default on)"},
+    {.name = "transport", .type = PARAM_CHOICE, .offset = AT(transport),
+     .choices = plug_transport_names, .help = "pci (the default) or mmio"},
+    {.name = "packed", .type = PARAM_FLAG, .offset = AT(packed),
+     .help = "offer packed rings (default off)"},
+    {.name = "bus", .type = PARAM_CHOICE, .offset = AT(bus), .choices = bus_names,
+     .help = "virtio"},
+    {NULL},
+};
+#undef AT
+
+/* In the loop's thread, where the VM may be paused. */
+static void pause(void *opaque)
+{
+    machine_pause(opaque);
+}
+
+static void failed(void *opaque, const char *name, int error)
+{
+    struct machine *m = opaque;
+
+    log_warn(m->log, "disk %s: %s; the VM is stopped ('resume' in the monitor tries again)",
+             name, strerror(error));
+    loop_post(m->loop, pause, m);
+}
+
+static struct virtio_device *make(const struct plug *p, const struct disk_params *d,
+                                  const char *name, struct error **err)
+{
+    const struct block_open how = {
+        .name = d->file, .format = d->format, .cache = (enum block_cache)d->cache,
+        .readonly = d->readonly, .discard = d->discard, .log = p->env->log,
+    };
+    struct virtio_blk_config cfg = {
+        .name = name, .io = plug_block_io(p, err), .serial = d->serial,
+        .queues = (unsigned)d->queues, .discard = d->discard, .opaque = p->machine,
+        .write_back = d->cache == BLOCK_WRITEBACK || d->cache == BLOCK_NONE,
+        .failed = d->on_error == ON_ERROR_STOP ? failed : NULL,
+    };
+
+    if (!cfg.io)
+        return NULL;
+    cfg.block = block_open(cfg.io, &how, err);
+    return cfg.block ? virtio_blk_new(p->env, &cfg, err) : NULL;
+}
+
+int plug_disk(const struct plug *p, const char *text, struct error **err)
+{
+    struct disk_params d = {.queues = 1, .discard = true};
+    struct error *why = NULL;
+    struct virtio_device *vd = NULL;
+    char name[24];
+    int rc = params_parse(params, &d, text, &why);
+
+    if (!rc && !d.file) {
+        rc = error_set(&why, EINVAL, "no image is named");
+        error_hint(&why, "--disk FILE[,key=value...]");
+    }
+    if (!rc) {
+        plug_name(p->machine, "disk", name, sizeof name);
+        vd = make(p, &d, d.id ? d.id : name, &why);
+        if (vd && d.packed)
+            vd->features |= VIRTIO_F_PACKED;
+        rc = vd ? plug_virtio(p, vd, d.transport, &why) : why ? -why->code : -ENOMEM;
+    }
+    if (rc)
+        error_wrap(&why, "disk '%s'", d.file ? d.file : text);
+    if (err)
+        *err = why;
+    else
+        error_free(&why);
+    params_fini(params, &d);
+    return rc;
+}
