@@ -9,6 +9,12 @@
 const struct block_driver *const block_drivers[] = {
     &block_raw,
     &block_file,
+#ifdef RING3_NBD
+    &block_nbd,
+#endif
+#ifdef RING3_CURL
+    &block_http,
+#endif
     &block_fault,
     NULL,
 };
