@@ -2,6 +2,7 @@
 # The front door. Meson does the work; every target sets up what it needs.
 #
 #   make run      build, make a small Linux guest, boot it on the serial console
+#   make image    a whole Debian on a disk image, for `make test` and trying things out
 #   make test     build and run everything that CI runs (tools/run-tests --help)
 #   make check    the fast tests only (under a minute, no privileges, no guest)
 #   make bench    measurements beside QEMU TCG where it is installed (BENCH_ARGS='--rounds 1')
@@ -19,7 +20,7 @@ SHELL       = /bin/bash
 
 export BUILD
 
-.PHONY: all run test check bench bench-engines install clean distclean setup
+.PHONY: all run image test check bench bench-engines install clean distclean setup
 
 # Even --quiet, Ninja says that it had nothing to do, and prints all of Meson's
 # output when it runs that again.
@@ -47,8 +48,14 @@ run: all $(GUEST)/initrd.cpio.gz
 	    --append "console=ttyS0 quiet $$mode" --memory 512M $(RUN_ARGS) || \
 	    { status=$$?; [ $$status = 86 ] || exit $$status; }
 
+# The script knows whether there is something to do.
+image:
+	@tools/setup image
+	@tools/make-image
+
 test: all $(GUEST)/initrd.cpio.gz
-	@tools/setup build guest test
+	@tools/setup build guest image test
+	@tools/make-image || echo "make: no Debian image: the tests that boot it are skipped"
 	@tools/run-tests
 
 check: all

@@ -38,7 +38,7 @@ _ring3()
             translate boot engine" -- "$cur") ;;
     run:--append|run:--memory|run:--cpu|run:--cpus|run:--debug-exit-port) ;;
     run:*)
-        mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur") ;;
+        mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur"; compgen -f -X '!*.ini' -- "$cur") ;;
     image:image)
         mapfile -t COMPREPLY < <(compgen -W "create info check convert resize snapshot map compare
             commit rebase --help" -- "$cur") ;;

@@ -64,22 +64,36 @@ static const struct option *find(const struct option *table, const char *name, s
     return NULL;
 }
 
-static int unknown_option(const struct option *table, const char *arg, size_t len,
-                          struct error **err)
+const struct option *options_find(const struct option *table, const char *name)
+{
+    bool negated;
+
+    return find(table, name, strlen(name), &negated);
+}
+
+/* The option with the name closest to word, or NULL. `also` may be NULL. */
+static const char *closest(const struct option *table, const char *word, const char *also)
 {
     const char *names[TABLE_MAX + 2];
-    char word[NAME_MAX_BYTES + 1];
     size_t n = 0;
 
     for (const struct option *o = table; o->name; o++) {
         BUG_ON(n == TABLE_MAX);
         names[n++] = o->name;
     }
-    names[n++] = "help";
+    names[n++] = also;
     names[n] = NULL;
+    return str_closest(word, names);
+}
+
+static int unknown_option(const struct option *table, const char *arg, size_t len,
+                          struct error **err)
+{
+    char word[NAME_MAX_BYTES + 1];
+
     snprintf(word, sizeof word, "%.*s", (int)len, arg + strspn(arg, "-"));
     word[strcspn(word, "=")] = '\0';
-    const char *close = str_closest(word, names);
+    const char *close = closest(table, word, "help");
     error_set(err, EINVAL, "there is no option '%.*s'", (int)strcspn(arg, "="), arg);
     if (close)
         error_hint(err, "did you mean '--%s'?", close);
@@ -119,20 +133,23 @@ static void list_append(struct option_list *list, const char *value)
     list->item[list->count] = NULL;
 }
 
-static int store_number(const struct option *o, void *to, const char *value, struct error **err)
+/* `dashes` is how the name is written where it came from: "--" or "". */
+static int store_number(const struct option *o, void *to, const char *value,
+                        const char *dashes, struct error **err)
 {
     uint64_t v;
 
     if (options_parse_number(value, &v) < 0)
-        return error_set(err, EINVAL, "--%s: '%s' is not a number", o->name, value);
+        return error_set(err, EINVAL, "%s%s: '%s' is not a number", dashes, o->name, value);
     if (v < o->min || v > o->max)
-        return error_set(err, EINVAL, "--%s: %s is out of range (%" PRIu64 " to %" PRIu64 ")",
-                         o->name, value, o->min, o->max);
+        return error_set(err, EINVAL, "%s%s: %s is out of range (%" PRIu64 " to %" PRIu64 ")",
+                         dashes, o->name, value, o->min, o->max);
     *(uint64_t *)to = v;
     return 0;
 }
 
-static int store(const struct option *o, void *target, const char *value, struct error **err)
+static int store(const struct option *o, void *target, const char *value, const char *dashes,
+                 struct error **err)
 {
     void *to = (char *)target + o->offset;
 
@@ -142,7 +159,7 @@ static int store(const struct option *o, void *target, const char *value, struct
     case OPTION_STRING:
     case OPTION_LIST:
         if (!*value)
-            return error_set(err, EINVAL, "--%s: the %s is empty", o->name, o->metavar);
+            return error_set(err, EINVAL, "%s%s: the %s is empty", dashes, o->name, o->metavar);
         if (o->type == OPTION_LIST)
             list_append(to, value);
         else
@@ -154,14 +171,14 @@ static int store(const struct option *o, void *target, const char *value, struct
     case OPTION_SIZE:
         if (str_parse_size(value, to) == 0)
             return 0;
-        error_set(err, EINVAL, "--%s: '%s' is not a size", o->name, value);
+        error_set(err, EINVAL, "%s%s: '%s' is not a size", dashes, o->name, value);
         error_hint(err, "write a number, with K, M, G or T for units");
         return -EINVAL;
     case OPTION_NUMBER:
-        return store_number(o, to, value, err);
+        return store_number(o, to, value, dashes, err);
     case OPTION_CHOICE:
         if (!choice_has(o->metavar, value))
-            return error_set(err, EINVAL, "--%s: '%s' is not one of %s", o->name, value,
+            return error_set(err, EINVAL, "%s%s: '%s' is not one of %s", dashes, o->name, value,
                              o->metavar);
         *(const char **)to = value;
         return 0;
@@ -169,10 +186,60 @@ static int store(const struct option *o, void *target, const char *value, struct
     BUG("option of no type");
 }
 
-static int unexpected_operand(const char *arg, struct error **err)
+/* "yes" and its kin: 1 or 0, or -EINVAL. */
+static int truth(const char *word)
 {
+    static const char *const yes[] = {"yes", "on", "true", "1"};
+    static const char *const no[] = {"no", "off", "false", "0"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+        if (strcmp(word, yes[i]) == 0)
+            return 1;
+        if (strcmp(word, no[i]) == 0)
+            return 0;
+    }
+    return -EINVAL;
+}
+
+int options_set(const struct option *table, void *target, const char *name, const char *value,
+                struct error **err)
+{
+    bool negated;
+    const struct option *o = find(table, name, strlen(name), &negated);
+
+    if (!o) {
+        const char *close = closest(table, name, NULL);
+        error_set(err, EINVAL, "there is no key '%s'", name);
+        if (close)
+            error_hint(err, "did you mean '%s'?", close);
+        else
+            error_hint(err, "every option of 'ring3 run' is one; --help lists them");
+        return -EINVAL;
+    }
+    if (o->type != OPTION_FLAG) {
+        if (!value)
+            return error_set(err, EINVAL, "%s needs a value (%s)", name, o->metavar);
+        return store(o, target, value, "", err);
+    }
+    int on = value ? truth(value) : 1;
+    if (on < 0)
+        return error_set(err, EINVAL, "%s: '%s' is neither yes nor no", name, value);
+    *(bool *)((char *)target + o->offset) = (on == 1) != negated;
+    return 0;
+}
+
+/* An argument that is no option: the operand, where one is allowed. */
+static int take_operand(const char *arg, const char **operand, struct error **err)
+{
+    if (operand && !*operand && *arg) {
+        *operand = arg;
+        return 0;
+    }
     error_set(err, EINVAL, "unexpected argument '%s'", arg);
-    error_hint(err, "everything is an option here; --help lists them");
+    if (operand && *operand)
+        error_hint(err, "there is '%s' already, and one is enough", *operand);
+    else
+        error_hint(err, "everything is an option here; --help lists them");
     return -EINVAL;
 }
 
@@ -194,28 +261,30 @@ static int parse_one(const struct option *table, void *target, int argc, char **
         return 0;
     }
     if (equals)
-        return store(o, target, equals + 1, err);
+        return store(o, target, equals + 1, "--", err);
     if (*i + 1 == argc || is_option(table, argv[*i + 1]))
         return error_set(err, EINVAL, "--%s needs a value (%s)", o->name, o->metavar);
-    return store(o, target, argv[++*i], err);
+    return store(o, target, argv[++*i], "--", err);
 }
 
-int options_parse(const struct option *table, void *target, int argc, char **argv,
-                  struct error **err)
+static int parse(const struct option *table, void *target, int argc, char **argv,
+                 const char **operand, struct error **err)
 {
+    bool only_operands = false;
+
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         int r;
-        if (strcmp(arg, "--help") == 0)
+        if (only_operands)
+            r = take_operand(arg, operand, err);
+        else if (strcmp(arg, "--help") == 0)
             return OPTIONS_HELP;
-        if (strcmp(arg, "--") == 0) {
-            if (i + 1 < argc)
-                return unexpected_operand(argv[i + 1], err);
-            break;
-        }
-        if (arg[0] != '-' || arg[1] == '\0')
-            return unexpected_operand(arg, err);
-        if (arg[1] != '-')
+        else if (strcmp(arg, "--") == 0) {
+            only_operands = true;
+            continue;
+        } else if (arg[0] != '-' || arg[1] == '\0')
+            r = take_operand(arg, operand, err);
+        else if (arg[1] != '-')
             r = unknown_option(table, arg, strlen(arg), err);
         else
             r = parse_one(table, target, argc, argv, &i, err);
@@ -223,6 +292,19 @@ int options_parse(const struct option *table, void *target, int argc, char **arg
             return r;
     }
     return 0;
+}
+
+int options_parse(const struct option *table, void *target, int argc, char **argv,
+                  struct error **err)
+{
+    return parse(table, target, argc, argv, NULL, err);
+}
+
+int options_parse_operand(const struct option *table, void *target, int argc, char **argv,
+                          const char **operand, struct error **err)
+{
+    *operand = NULL;
+    return parse(table, target, argc, argv, operand, err);
 }
 
 static void help_row(const char *name, const char *metavar, const char *help, struct strbuf *out)

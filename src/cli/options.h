@@ -9,7 +9,8 @@
  * Accepted forms: --name value, --name=value; flags --name and --no-name (a
  * flag called no-name also takes --name). The last one wins, except for lists.
  * A value that is itself the name of an option counts as forgotten; with '='
- * anything is a value.
+ * anything is a value. A configuration file (cli/ini.h) sets the same options
+ * by options_set().
  */
 #ifndef RING3_CLI_OPTIONS_H
 #define RING3_CLI_OPTIONS_H
@@ -36,6 +37,11 @@ struct option {
     enum option_type type;
     size_t offset;
     uint64_t min, max;       /* OPTION_NUMBER */
+    /* Where the value names host files, for cli/ini.h, which has to place them:
+     * "*": all of it, unless it is one of metavar's words in small letters;
+     * ":": the beginning; or of a value with commas the words named here with
+     * '|' between: "," is a first word that has no key, "key" is "key=FILE". */
+    const char *paths;
 };
 
 struct option_list {
@@ -50,6 +56,21 @@ enum { OPTIONS_HELP = 1 };
  * a message (did-you-mean included). There are no operands. */
 int options_parse(const struct option *table, void *target, int argc, char **argv,
                   struct error **err);
+
+/* The same with one operand at most, before, between or after the options or
+ * behind "--". *operand points into argv; NULL when there is none. */
+int options_parse_operand(const struct option *table, void *target, int argc, char **argv,
+                          const char **operand, struct error **err);
+
+/* Sets one option by its bare name, as --name=value does; `value` must live as
+ * long as the target. NULL stands for no value at all, which only a flag can do
+ * with; a flag also takes yes, no, on, off, true and false. Messages begin with
+ * the bare name. */
+int options_set(const struct option *table, void *target, const char *name, const char *value,
+                struct error **err);
+
+/* The row of that bare name, the opposite of a flag included; or NULL. */
+const struct option *options_find(const struct option *table, const char *name);
 
 void options_help(const struct option *table, struct strbuf *out);
 

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "cli/console.h"
+#include "cli/ini.h"
 #include "cli/options.h"
 #include "cli/pump.h"
 #include "cli/terminal.h"
@@ -41,16 +42,18 @@ struct run_options {
 #define FIELD(name) offsetof(struct run_options, name)
 static const struct option options[] = {
     {"kernel", "FILE", "boot this kernel: bzImage, ELF with a PVH entry, multiboot",
-     OPTION_STRING, FIELD(kernel)},
-    {"initrd", "FILE", "initial RAM disk for a Linux kernel", OPTION_STRING, FIELD(initrd)},
+     OPTION_STRING, FIELD(kernel), .paths = "*"},
+    {"initrd", "FILE", "initial RAM disk for a Linux kernel", OPTION_STRING, FIELD(initrd),
+     .paths = "*"},
     {"append", "TEXT", "command line of the kernel", OPTION_TEXT, FIELD(append)},
     {"module", "FILE", "multiboot module; may be given more than once", OPTION_LIST,
-     FIELD(modules)},
+     FIELD(modules), .paths = "*"},
     {"disk", "FILE[,key=value...]", "virtio disk; may be given more than once. Keys: format,\n"
                                     "cache, readonly, serial, id, queues, iothread,\n"
-                                    "on-error, discard, transport", OPTION_LIST, FIELD(disks)},
+                                    "on-error, discard, transport", OPTION_LIST, FIELD(disks),
+     .paths = ",|file"},
     {"device", "NAME[,key=value...]", "another device; may be given more than once; 'list'\n"
-                                      "shows them", OPTION_LIST, FIELD(devices)},
+                                      "shows them", OPTION_LIST, FIELD(devices), .paths = "socket"},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
      FIELD(memory_bytes)},
     {"engine", "NAME", "what executes the guest: auto (the default), or a name;\n"
@@ -64,9 +67,9 @@ static const struct option options[] = {
      OPTION_CHOICE, FIELD(irqchip)},
     {"no-reboot", NULL, "end when the guest asks for a reset", OPTION_FLAG, FIELD(no_reboot)},
     {"serial", "stdio|none|FILE", "first serial port (default stdio)", OPTION_STRING,
-     FIELD(serial)},
+     FIELD(serial), .paths = "*"},
     {"debugcon", "stdio|none|FILE", "debug console at port 0xE9 (default none)", OPTION_STRING,
-     FIELD(debugcon)},
+     FIELD(debugcon), .paths = "*"},
     {"debug-exit-port", "PORT", "where a guest writes its exit status (default 0xF4)",
      OPTION_NUMBER, FIELD(debug_exit_port), 1, 0xffff},
     {"test-device", NULL, "the test ports and memory of kvm-unit-tests", OPTION_FLAG,
@@ -74,9 +77,9 @@ static const struct option options[] = {
     {"trace", "CATEGORIES", "log what happens: exits,device,irq,msr,cpuid,exception,\n"
                             "memory,translate,boot,engine or all", OPTION_STRING, FIELD(trace)},
     {"dump-blocks", "FILE", "at the end: guest and host code of every translated block there",
-     OPTION_STRING, FIELD(dump_blocks)},
+     OPTION_STRING, FIELD(dump_blocks), .paths = "*"},
     {"log", "FILE", "write warnings and traces there instead of to stderr", OPTION_STRING,
-     FIELD(log)},
+     FIELD(log), .paths = "*"},
     {NULL},
 };
 #undef FIELD
@@ -92,6 +95,7 @@ struct sink {
 
 struct run {
     struct run_options options;
+    struct ini *ini;                   /* owns strings of the options */
     struct sink out, log, debugcon;
     struct log logger;
     struct console *console;
@@ -193,6 +197,13 @@ static int open_sinks(struct run *run, struct error **err)
 
 /* ---- options ---- */
 
+/* EINVAL means that we were asked for something that cannot be; everything
+ * else is about a file or the host. */
+static int start_status(const struct error *err)
+{
+    return err->code == EINVAL ? CLI_USAGE : CLI_CANNOT_START;
+}
+
 static int unknown_name(const char *what, const char *word, const char *const *names,
                         struct error **err)
 {
@@ -258,6 +269,30 @@ static void options_defaults(struct run_options *o)
         .memory_bytes = defaults.memory_bytes, .cpus = defaults.cpus, .engine = defaults.engine,
         .machine = defaults.machine, .irqchip = "kernel", .serial = "stdio", .debugcon = "none",
     };
+}
+
+static void free_lists(struct run_options *o)
+{
+    for (const struct option *row = options; row->name; row++)
+        if (row->type == OPTION_LIST)
+            option_list_fini((struct option_list *)((char *)o + row->offset));
+}
+
+/* The file first, so that the command line overrides it wherever the file is
+ * named; the lists of the command line follow those of the file. */
+static int read_options(struct run *run, int argc, char **argv, struct error **err)
+{
+    struct run_options scratch = {0};
+    const char *file;
+
+    options_defaults(&run->options);
+    int r = options_parse_operand(options, &scratch, argc, argv, &file, err);
+    free_lists(&scratch);
+    if (r != 0)
+        return r;
+    if (file)
+        r = ini_load(file, options, &run->options, &run->ini, err);
+    return r < 0 ? r : options_parse_operand(options, &run->options, argc, argv, &file, err);
 }
 
 static struct machine_config machine_config(struct run *run)
@@ -366,13 +401,6 @@ static int end_status(const struct machine_result *result)
         return CLI_PANIC;
     }
     BUG("a machine ended in no way");
-}
-
-/* EINVAL means that we were asked for something that cannot be; everything
- * else is about a file or the host. */
-static int start_status(const struct error *err)
-{
-    return err->code == EINVAL ? CLI_USAGE : CLI_CANNOT_START;
 }
 
 /* The terminal is the user's again and the log is drained. */
@@ -504,8 +532,7 @@ int cmd_run(int argc, char **argv)
     int status;
 
     log_init(&run.logger, STDERR_FILENO);
-    options_defaults(&run.options);
-    int r = options_parse(options, &run.options, argc, argv, &err);
+    int r = read_options(&run, argc, argv, &err);
     if (r == OPTIONS_HELP) {
         cli_print_usage("run", options);
         cli_print_statuses();
@@ -513,14 +540,13 @@ int cmd_run(int argc, char **argv)
     } else if (r == 0 && print_lists(&run.options)) {
         status = cli_finish_output();
     } else if (r < 0 || check_options(&run, &err) < 0) {
-        status = cli_fail(CLI_USAGE, &err);
+        status = cli_fail(start_status(err), &err);
     } else {
         terminal_guard();
         status = start_and_run(&run);
     }
-    option_list_fini(&run.options.modules);
-    option_list_fini(&run.options.disks);
-    option_list_fini(&run.options.devices);
+    free_lists(&run.options);
+    ini_free(run.ini);
     int signo = terminal_stop_signal();
     if (signo)
         terminal_die(signo);

@@ -96,7 +96,10 @@ class Words(CliTest):
     def test_options(self):
         self.refused(USAGE, "'--kernal'; did you mean '--kernel'?", args=["run", "--kernal", "x"])
         self.refused(USAGE, "no option '-m'", args=["run", "-m", "512M"])
-        self.refused(USAGE, "unexpected argument 'vmlinuz'", args=["run", "vmlinuz"])
+        self.refused(CANNOT_START, "cannot open configuration file 'vmlinuz'", "--kernel",
+                     args=["run", "vmlinuz"])
+        self.refused(USAGE, "unexpected argument 'b'; there is 'a' already",
+                     args=["run", "a", "b"])
         self.refused(USAGE, "--kernel needs a value (FILE)", args=["run", "--kernel"])
         self.refused(USAGE, "--kernel needs a value", args=["run", "--kernel", "--memory", "1G"])
         self.refused(USAGE, "--kernel: the FILE is empty", args=["run", "--kernel="])
@@ -120,6 +123,23 @@ class Words(CliTest):
         self.refused(USAGE, "--cpus: 0 is out of range", args=run("--cpus", "0"))
         self.refused(USAGE, "--cpus: 100000 is out of range", args=run("--cpus", "100000"))
         self.refused(USAGE, "'two' is not a number", args=run("--cpus", "two"))
+
+    def test_configuration_file(self):
+        ini = self.files.make("vm.ini", b"# a VM\nkernel = off\nengine = interp\ncpus = 2\n")
+        result = ring3("run", ini, cwd="/")
+        self.assertEqual((result.returncode, result.stderr), (OK, b""))
+        # The command line wins, wherever the file stands in it.
+        for args in (["--cpus", "x", ini], [ini, "--cpus", "x"]):
+            self.refused(USAGE, "--cpus: 'x' is not a number", args=["run", *args])
+        for args in (["--kernel", "/nowhere", ini], [ini, "--kernel", "/nowhere"]):
+            self.refused(CANNOT_START, "'/nowhere'", args=["run", *args])
+        bad = self.files.make("bad.ini", b"[run]\nkernel = off\n\nmemroy = 1G\n")
+        self.refused(USAGE, f"ring3: {bad}:4: there is no key 'memroy'; did you mean 'memory'?",
+                     args=["run", bad])
+        bad = self.files.make("bad.ini", b"kernel = nowhere\n")
+        self.refused(CANNOT_START, f"'{os.path.dirname(bad)}/nowhere'", args=["run", bad])
+        self.refused(USAGE, "is not a configuration file", "--kernel",
+                     args=["run", self.files.make("binary", bytes(100))])
 
     def test_control_characters_stay_out_of_the_line(self):
         self.refused(CANNOT_START, "cannot open kernel 'a?b'",
