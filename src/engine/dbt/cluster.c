@@ -315,10 +315,10 @@ static void find_aligned(struct dbt_translation *t, const struct analysis *an,
         a.index = (uint8_t)recurring(an, s->index_version, m->size / m->scale);
         a.scale = m->scale;
         disp += (int64_t)s->index_delta * m->scale;
-        if (a.index == X86_REG_NONE || dbt_home[a.index] == H_NONE)
+        if (a.index == X86_REG_NONE || t->home[a.index] == H_NONE)
             return;
     }
-    if (a.base == X86_REG_NONE || (a.index != X86_REG_NONE && dbt_home[a.base] == H_NONE))
+    if (a.base == X86_REG_NONE || (a.index != X86_REG_NONE && t->home[a.base] == H_NONE))
         return;
     a.disp = (int32_t)(disp & (m->size - 1));
     s->aligned = require(t, &a);
@@ -454,7 +454,7 @@ static void emit_alignment_check(struct dbt_translation *t, const struct dbt_ali
 
     dbt_reach(t, 104);
     if (a->index != X86_REG_NONE) {
-        emit_lea(e, H_RCX, h_index(dbt_home[a->base], dbt_home[a->index], a->scale, a->disp));
+        emit_lea(e, H_RCX, h_index(t->home[a->base], t->home[a->index], a->scale, a->disp));
     } else {
         dbt_emit_get(t, H_RCX, a->base);
         emit_lea(e, H_RCX, h_base(H_RCX, a->disp));
@@ -477,6 +477,10 @@ void dbt_loop_enter(struct dbt_translation *t)
     }
     t->current = NULL;
     t->clobbered = t->dead;         /* as it may be at the end of the second version */
+    if (t->rehomes) {
+        dbt_rehome_enter(t);
+        dbt_homes_set(t, true);
+    }
     emit_label(&t->e);
     t->again = t->e.p;
     t->second = true;

@@ -113,6 +113,7 @@ struct dbt_frame {
     uint64_t tmp;                           /* within one guest instruction */
     uint64_t cluster[DBT_CLUSTER_SLOTS];    /* host addresses, see cluster.c */
     uint64_t recipe[3];                     /* operands, see liveness.c */
+    uint64_t put_aside[3];                  /* guest registers, see rehome.c */
     /* RFLAGS but for the arithmetic flags, which the host has: IF alone, and the
      * rest. Apart because a store is the way to change one without flags. */
     uint64_t flag_if, flags_system;
@@ -317,32 +318,46 @@ bool dbt_thunks_make(struct dbt_cache *c, struct dbt_thunks *out);
 enum {
     DBT_MIN_BODY = 24,                      /* room to seal a dropped block (cache.c) */
     DBT_BLOCK_INSNS = 48, DBT_TRACE_INSNS = 160,
-    DBT_MAX_SITES = 640, DBT_MAX_HOST = 49152, DBT_MAX_FARS = 96, DBT_MAX_PARTS = 48,
+    DBT_PLANNED_SITES = 640,
+    /* With what stubs for indirect jumps and branches add. */
+    DBT_MAX_SITES = DBT_PLANNED_SITES + 256, DBT_MAX_HOST = 49152, DBT_MAX_FARS = 96, DBT_MAX_PARTS = 48,
     DBT_MAX_RETURNS = 16,
     DBT_HOT = 400,                          /* executions that make a block hot */
 };
 
-/* Cold code that a JRCXZ goes to; JRCXZ reaches 127 bytes, so pending stubs are
- * put down in islands before the oldest gets out of reach. */
+/* Cold code, put down behind everything else. */
 enum dbt_stub_kind { DBT_STUB_EXIT, DBT_STUB_CROSS, DBT_STUB_POLL, DBT_STUB_SIDE,
                      DBT_STUB_INDIRECT, DBT_STUB_PAGE };
-enum { DBT_MAX_STUBS = 8, DBT_MAX_LATE = 512 };
+enum { DBT_MAX_STUBS = DBT_MAX_SITES, DBT_MAX_NEAR = 8, DBT_MAX_REHOMES = 3 };
 struct dbt_stub {
-    uint8_t *from;                          /* the JRCXZ's displacement byte, or a late
-                                               one's Jcc's 32-bit displacement */
+    uint8_t *from;                          /* 32-bit displacement of the jump to it */
     uint8_t *back;                          /* CROSS: where to go on */
     uint64_t target;                        /* POLL, SIDE: guest address to go on at */
     struct host_mem address;                /* SLOW exits: of the access, as LEA takes it */
     const struct dbt_step *recipe;          /* what makes the guest's flags; NULL: they are there */
     uint8_t kind, exit;
     uint8_t size;
-    bool write, late;
+    bool write;
+    bool rehomed;                           /* from a loop with other homes (rehome.c) */
     uint16_t insn;
+};
+
+/* JRCXZ reaches 127 bytes: jumps to the stubs are put down in islands before the
+ * oldest JRCXZ gets out of reach. */
+struct dbt_near {
+    uint8_t *from;                          /* the JRCXZ's displacement byte */
+    uint16_t stub;
+};
+
+/* A guest register that lives in the frame, and where it lives in the loop. */
+struct dbt_rehome {
+    uint8_t gpr, reg;
 };
 
 /* An instruction that may fault while the guest's flags are not there. */
 struct dbt_recovery {
     const struct dbt_step *recipe;
+    bool rehomed;
     uint16_t insn;
 };
 
@@ -350,6 +365,7 @@ struct dbt_recovery {
 struct dbt_far {
     uint8_t *from;                          /* the branch's 32-bit displacement */
     uint64_t rip, target;                   /* of the branch; guest address to go on at */
+    bool rehomed;
     uint16_t insn;
 };
 
@@ -450,9 +466,19 @@ struct dbt_translation {
     struct dbt_site site[DBT_MAX_SITES];
     struct dbt_part part[DBT_MAX_PARTS];
     struct dbt_far far[DBT_MAX_FARS];
-    struct dbt_stub stub[DBT_MAX_STUBS], late[DBT_MAX_LATE];
+    struct dbt_stub stub[DBT_MAX_STUBS];
+    struct dbt_near near[DBT_MAX_NEAR];
     struct dbt_recovery recovery[DBT_TRACE_INSNS];
-    unsigned insns, sites, parts, fars, stubs, lates, recoveries;
+    unsigned insns, sites, parts, fars, stubs, nears, recoveries;
+    /* Where guest registers are, by number: host registers or, H_NONE, the frame; and
+     * the latter as a mask. In the second version of a loop: rehome.c. */
+    const uint8_t *home;
+    uint32_t in_frame;
+    bool rehomed;                           /* home is loop_home */
+    uint8_t loop_home[X86_GPR_COUNT];
+    uint32_t loop_in_frame;
+    struct dbt_rehome rehome[DBT_MAX_REHOMES];
+    unsigned rehomes;
     bool dead;                              /* checks may change flags here */
     bool clobbered;                         /* and have: the guest's are to be made by `recipe` */
     const struct dbt_step *recipe;

@@ -111,7 +111,7 @@ bool dbt_may_leave(const struct x86_insn *insn)
 }
 
 /* Code goes on behind it where nothing is known of the flags. */
-static bool stops(const struct dbt_step *s)
+bool dbt_unknown_behind(const struct dbt_step *s)
 {
     const struct x86_insn *insn = &s->insn;
 
@@ -136,7 +136,7 @@ static int find_setters(struct dbt_translation *t, unsigned pass, int setter)
         struct dbt_step *s = &t->step[i];
 
         s->setter[pass] = (int16_t)setter;
-        if (s->insn.class != X86_CLASS_BRANCH && stops(s))
+        if (s->insn.class != X86_CLASS_BRANCH && dbt_unknown_behind(s))
             setter = -1;
         else if (writes_flags(&s->insn))
             setter = has_recipe(&s->insn) ? (int)i : -1;
@@ -197,7 +197,7 @@ static bool dead_from(struct dbt_translation *t, int setter, unsigned at)
     do {
         const struct dbt_step *s = &t->step[w.at];
 
-        if (reads_flags(&s->insn) || stops(s) || (w.partly && dbt_may_leave(&s->insn)))
+        if (reads_flags(&s->insn) || dbt_unknown_behind(s) || (w.partly && dbt_may_leave(&s->insn)))
             return false;
         if (dbt_overwrites_flags(t, &s->insn)) {
             keep_operands(&t->step[setter], w.changed);
@@ -214,7 +214,7 @@ static bool dead_behind(struct dbt_translation *t, unsigned pass, unsigned i, in
 {
     const struct dbt_step *s = &t->step[i];
 
-    if (s->insn.class != X86_CLASS_BRANCH || stops(s))
+    if (s->insn.class != X86_CLASS_BRANCH || dbt_unknown_behind(s))
         return false;
     if (i + 1 < t->steps)
         return dead_from(t, setter, i + 1);
@@ -252,12 +252,12 @@ static struct host_mem kept(unsigned i)
 }
 
 /* An operand of the setter now: a host register (true), or in memory. */
-static bool operand_at(const struct dbt_step *s, unsigned i, enum host_reg *reg,
-                       struct host_mem *mem)
+static bool operand_at(const struct dbt_translation *t, const struct dbt_step *s, unsigned i,
+                       enum host_reg *reg, struct host_mem *mem)
 {
     unsigned gpr = s->insn.op[i].reg;
 
-    *reg = (enum host_reg)dbt_home[gpr];
+    *reg = (enum host_reg)t->home[gpr];
     if (s->saved & (i ? SAVED_SECOND : SAVED_FIRST))
         *mem = kept(i);
     else if (*reg == H_NONE)
@@ -276,11 +276,11 @@ static void emit_second(struct dbt_translation *t, const struct dbt_step *s, uns
     struct host_mem mem;
     enum host_reg reg;
 
-    if (operand_at(s, 1, &reg, &mem) && (size > 1 || reg < H_RSP || reg > H_RDI)) {
+    if (operand_at(t, s, 1, &reg, &mem) && (size > 1 || reg < H_RSP || reg > H_RDI)) {
         emit_rr(&t->e, op, size == 8, H_RCX, reg);
         return;
     }
-    if (operand_at(s, 1, &reg, &mem))
+    if (operand_at(t, s, 1, &reg, &mem))
         mem = kept(2);
     emit_rm(&t->e, op, size == 8, H_RCX, mem);
 }
@@ -334,9 +334,9 @@ void dbt_recipe_emit(struct dbt_translation *t, const struct dbt_step *s)
     if (!s)
         return;
     if (s->insn.op[0].size == 1 && s->insn.op[1].kind == X86_OPND_GPR &&
-        operand_at(s, 1, &reg, &mem))
+        operand_at(t, s, 1, &reg, &mem))
         emit_store(&t->e, kept(2), reg);
-    if (operand_at(s, 0, &reg, &mem))
+    if (operand_at(t, s, 0, &reg, &mem))
         emit_mov_rr(&t->e, H_RCX, reg);
     else
         emit_load(&t->e, H_RCX, mem);
@@ -366,10 +366,10 @@ void dbt_recipe_keep(struct dbt_translation *t, const struct dbt_step *s)
 
         if (!(s->saved & (i ? SAVED_SECOND : SAVED_FIRST)))
             continue;
-        if (dbt_home[gpr] == H_NONE)
+        if (t->home[gpr] == H_NONE)
             emit_load(&t->e, H_RCX, dbt_slot(gpr));
         else
-            reg = (enum host_reg)dbt_home[gpr];
+            reg = (enum host_reg)t->home[gpr];
         emit_store(&t->e, kept(i), reg);
     }
 }

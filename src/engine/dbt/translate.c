@@ -25,6 +25,13 @@ const uint8_t dbt_home[X86_GPR_COUNT] = {
     [X86_R12] = H_R12, [X86_R13] = H_R13, [X86_R14] = H_R14, [X86_R15] = H_R15,
 };
 
+void dbt_homes_set(struct dbt_translation *t, bool rehomed)
+{
+    t->rehomed = rehomed;
+    t->home = rehomed ? t->loop_home : dbt_home;
+    t->in_frame = rehomed ? t->loop_in_frame : DBT_IN_FRAME;
+}
+
 /* ---- sites and stubs ---------------------------------------------------- */
 
 static void site_add(struct dbt_translation *t, enum dbt_exit exit, unsigned insn,
@@ -45,21 +52,33 @@ static void exit_for(struct dbt_translation *t, enum dbt_exit exit, unsigned ins
     site_add(t, exit, insn, 0);
 }
 
-static void exit_for_stub(struct dbt_translation *t, const struct dbt_stub *s)
+/* From a loop, or where flags are dead: the guest's state as it is elsewhere. */
+static void settle(struct dbt_translation *t)
 {
-    exit_for(t, s->exit, s->insn);
-    if (t->e.overflow)
-        return;
-    t->site[t->sites - 1].size = s->size;
-    t->site[t->sites - 1].write = s->write;
+    if (t->clobbered)
+        dbt_recipe_emit(t, t->recipe);
+    if (t->rehomed)
+        dbt_rehome_leave(t);
 }
 
 struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit)
 {
-    if (t->clobbered)
-        dbt_recipe_emit(t, t->recipe);
+    settle(t);
     exit_for(t, exit, t->insns);
     return t->e.overflow ? NULL : &t->site[t->sites - 1];
+}
+
+static struct dbt_stub *stub_new(struct dbt_translation *t, enum dbt_stub_kind kind,
+                                 enum dbt_exit exit)
+{
+    struct dbt_stub *s;
+
+    BUG_ON(t->stubs == DBT_MAX_STUBS);      /* dbt_has_room() */
+    s = &t->stub[t->stubs++];
+    *s = (struct dbt_stub){.kind = (uint8_t)kind, .address = h_base(H_R11, 0),
+                           .exit = (uint8_t)exit, .insn = (uint16_t)t->insns,
+                           .recipe = t->clobbered ? t->recipe : NULL, .rehomed = t->rehomed};
+    return s;
 }
 
 struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kind,
@@ -67,13 +86,10 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
 {
     struct dbt_stub *s;
 
-    if (t->stubs == DBT_MAX_STUBS)
+    if (t->nears == DBT_MAX_NEAR)
         dbt_stubs_flush(t);
-    s = &t->stub[t->stubs++];
-    *s = (struct dbt_stub){.from = emit_jrcxz(&t->e), .kind = (uint8_t)kind,
-                           .address = h_base(H_R11, 0), .exit = (uint8_t)exit,
-                           .insn = (uint16_t)t->insns,
-                           .recipe = t->clobbered ? t->recipe : NULL};
+    t->near[t->nears++] = (struct dbt_near){emit_jrcxz(&t->e), (uint16_t)t->stubs};
+    s = stub_new(t, kind, exit);
     s->back = t->e.p;
     return s;
 }
@@ -81,115 +97,98 @@ struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kin
 struct dbt_stub *dbt_late_here(struct dbt_translation *t, enum dbt_stub_kind kind,
                                enum dbt_exit exit, unsigned cc)
 {
+    uint8_t *from = emit_jcc(&t->e, cc, NULL);
     struct dbt_stub *s;
 
-    BUG_ON(t->lates == DBT_MAX_LATE);       /* dbt_has_room() */
-    s = &t->late[t->lates++];
-    *s = (struct dbt_stub){.from = emit_jcc(&t->e, cc, NULL), .kind = (uint8_t)kind,
-                           .address = h_base(H_R11, 0), .exit = (uint8_t)exit, .late = true,
-                           .insn = (uint16_t)t->insns, .recipe = t->recipe};
-    s->back = t->e.p;
     t->clobbered = true;
+    s = stub_new(t, kind, exit);
+    s->from = from;
+    s->back = t->e.p;
     return s;
 }
 
-/* Upper bounds of what stub_put() emits. */
-static unsigned stub_bytes(const struct dbt_stub *s)
-{
-    unsigned recipe = s->recipe ? 8 + 8 + 1 + 8 + 8 : 0;
-
-    switch (s->kind) {
-    case DBT_STUB_CROSS: return recipe + 8 + 10 + 2 + 5 + 8 + 7;
-    case DBT_STUB_POLL: return recipe + 10 + 7;
-    case DBT_STUB_SIDE: return recipe + 5 + 7;
-    default: return recipe + 8 + 7;
-    }
-}
-
-static void stub_side(struct dbt_translation *t, const struct dbt_stub *s)
-{
-    dbt_link_here(t, emit_jmp(&t->e, NULL), s->target);
-    if (!t->e.overflow)
-        t->site[t->sites - 1].side = true;
-}
-
-/* The address goes to r11, where the dispatcher looks for it. */
-static void exit_with_address(struct dbt_translation *t, const struct dbt_stub *s)
+/* To the stub itself; the address goes to r11, where the dispatcher looks for it. */
+static void exit_for_stub(struct dbt_translation *t, const struct dbt_stub *s)
 {
     if (s->exit == DBT_EXIT_SLOW && (s->address.base != H_R11 || s->address.index != H_NONE))
         emit_lea(&t->e, H_R11, s->address);
-    exit_for_stub(t, s);
+    if (s->rehomed)
+        dbt_rehome_leave(t);
+    exit_for(t, s->exit, s->insn);
+    if (t->e.overflow)
+        return;
+    t->site[t->sites - 1].size = s->size;
+    t->site[t->sites - 1].write = s->write;
+}
+
+/* Close to the end of the page: now exactly. */
+static void look_closer(struct dbt_translation *t, const struct dbt_stub *s)
+{
+    struct host_mem last = s->address;
+    uint8_t *crosses;
+
+    last.disp += s->size - 1;
+    emit_lea(&t->e, H_RCX, last);
+    emit_pext(&t->e, H_RCX, H_RCX, dbt_cross_mask(s->size));
+    crosses = emit_jrcxz(&t->e);
+    emit_jmp(&t->e, s->back);
+    emit_patch8(&t->e, crosses);
+}
+
+/* All others go on elsewhere in translated code. */
+static bool exits(const struct dbt_stub *s)
+{
+    return s->kind == DBT_STUB_EXIT || s->kind == DBT_STUB_CROSS;
 }
 
 static void stub_put(struct dbt_translation *t, const struct dbt_stub *s)
 {
-    struct emit *e = &t->e;
-    struct host_mem last = s->address;
-    uint8_t *crosses;
-
-    if (s->late)
-        emit_patch32(e, s->from);
-    else
-        emit_patch8(e, s->from);
-    if (s->kind == DBT_STUB_CROSS) {        /* close to the end of the page: now exactly */
-        last.disp += s->size - 1;
-        emit_lea(e, H_RCX, last);
-        emit_pext(e, H_RCX, H_RCX, dbt_cross_mask(s->size));
-        crosses = emit_jrcxz(e);
-        emit_jmp(e, s->back);
-        emit_patch8(e, crosses);
-    }
+    emit_patch32(&t->e, s->from);
+    if (s->kind == DBT_STUB_CROSS)
+        look_closer(t, s);
     dbt_recipe_emit(t, s->recipe);
-    switch (s->kind) {
-    case DBT_STUB_INDIRECT:
-        dbt_emit_indirect(t);
-        break;
-    case DBT_STUB_PAGE:
-        dbt_emit_goto_page(t, s->target);
-        break;
-    case DBT_STUB_POLL:
-        emit_mov_ri(e, H_R11, s->target);
+    if (exits(s)) {
         exit_for_stub(t, s);
-        break;
-    case DBT_STUB_SIDE:
-        stub_side(t, s);
-        break;
-    default:
-        exit_with_address(t, s);
-        break;
+        return;
+    }
+    if (s->rehomed)
+        dbt_rehome_leave(t);
+    dbt_homes_set(t, false);
+    if (s->kind == DBT_STUB_INDIRECT) {
+        dbt_emit_indirect(t);
+    } else if (s->kind == DBT_STUB_PAGE) {
+        dbt_emit_goto_page(t, s->target);
+    } else if (s->kind == DBT_STUB_POLL) {
+        emit_mov_ri(&t->e, H_R11, s->target);
+        exit_for(t, s->exit, s->insn);
+    } else {
+        dbt_link_here(t, emit_jmp(&t->e, NULL), s->target);
+        if (!t->e.overflow)
+            t->site[t->sites - 1].side = true;
     }
 }
 
-/* In a stub the instruction at hand is the one it belongs to, and flags are the
- * stub's business. */
-static void stub_put_apart(struct dbt_translation *t, const struct dbt_stub *s)
+static void nears_put(struct dbt_translation *t)
 {
-    unsigned insns = t->insns;
-    bool clobbered = t->clobbered;
-
-    t->insns = s->insn;
-    t->clobbered = t->dead = false;
-    stub_put(t, s);
-    t->insns = insns;
-    t->clobbered = clobbered;
+    for (unsigned i = 0; i < t->nears; i++) {
+        emit_patch8(&t->e, t->near[i].from);
+        t->stub[t->near[i].stub].from = emit_jmp(&t->e, NULL);
+    }
+    t->nears = 0;
 }
 
+/* Behind everything else: nothing falls through here. What a stub emits may need
+ * stubs of its own, which come last. */
 static void stubs_put(struct dbt_translation *t)
 {
-    bool dead = t->dead;
+    for (unsigned i = 0; i < t->stubs; i++) {
+        struct dbt_stub s = t->stub[i];
 
-    for (unsigned i = 0; i < t->stubs; i++)
-        stub_put_apart(t, &t->stub[i]);
-    t->stubs = 0;
-    t->dead = dead;
-}
-
-/* Behind everything else, where nothing falls through. */
-static void lates_put(struct dbt_translation *t)
-{
-    for (unsigned i = 0; i < t->lates; i++) {
-        stub_put_apart(t, &t->late[i]);
-        stubs_put(t);
+        t->insns = s.insn;
+        dbt_homes_set(t, s.rehomed);
+        nears_put(t);
+        s.from = t->stub[i].from;
+        stub_put(t, &s);
     }
 }
 
@@ -199,7 +198,10 @@ static void recoveries_put(struct dbt_translation *t)
         const struct dbt_recovery *r = &t->recovery[i];
 
         t->insn[r->insn].recover = (uint32_t)(t->e.p - t->e.start);
+        dbt_homes_set(t, r->rehomed);
         dbt_recipe_emit(t, r->recipe);
+        if (r->rehomed)
+            dbt_rehome_leave(t);
         exit_for(t, DBT_EXIT_INTERP, r->insn);
     }
 }
@@ -208,25 +210,24 @@ void dbt_stubs_flush(struct dbt_translation *t)
 {
     uint8_t *over;
 
-    if (!t->stubs)
+    if (!t->nears)
         return;
     over = emit_jmp(&t->e, NULL);
-    stubs_put(t);
+    nears_put(t);
     emit_patch32(&t->e, over);
 }
 
 void dbt_reach(struct dbt_translation *t, unsigned bytes)
 {
-    unsigned before = 5;        /* the jump over the island */
+    const unsigned jump = 5;    /* the one over the island, and each in it */
 
     if (emit_is_plain(&t->e))
         return;                 /* any distance will do */
-    for (unsigned i = 0; i < t->stubs; i++) {
-        if ((size_t)(t->e.p - t->stub[i].from) + bytes + before > 126) {
+    for (unsigned i = 0; i < t->nears; i++) {
+        if ((size_t)(t->e.p - t->near[i].from) + bytes + jump * (i + 1) > 126) {
             dbt_stubs_flush(t);
             return;
         }
-        before += stub_bytes(&t->stub[i]);
     }
 }
 
@@ -240,23 +241,22 @@ void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target)
         t->e.overflow = true;
         return;
     }
-    t->far[t->fars++] = (struct dbt_far){from, t->insn[t->insns].rip, target,
+    t->far[t->fars++] = (struct dbt_far){from, t->insn[t->insns].rip, target, t->rehomed,
                                          (uint16_t)t->insns};
 }
 
 /* On the same page and not backward, the branch itself becomes the link. */
 static void far_put(struct dbt_translation *t, const struct dbt_far *far)
 {
-    unsigned insns = t->insns;
-
     t->insns = far->insn;
-    dbt_reach(t, 64);
+    nears_put(t);
     emit_patch32(&t->e, far->from);
-    if (dbt_may_link(far->rip, far->target) && far->target > far->rip)
+    if (far->rehomed)
+        dbt_rehome_leave(t);
+    if (dbt_may_link(far->rip, far->target) && far->target > far->rip && !far->rehomed)
         dbt_link_here(t, far->from, far->target);
     else
         dbt_emit_goto(t, far->target);
-    t->insns = insns;
 }
 
 /* ---- the block ---------------------------------------------------------- */
@@ -341,22 +341,35 @@ static bool emit_translated(struct dbt_translation *t, const struct dbt_step *s)
     return insn->class == X86_CLASS_BRANCH ? dbt_emit_branch(t, s) : dbt_emit_insn(t, insn);
 }
 
-/* The instruction is done; does the host have the guest's flags? */
-static void note_flags(struct dbt_translation *t, const struct dbt_step *s)
+/* What if it faults, and does the host have the guest's flags behind it? */
+static void note_done(struct dbt_translation *t, const struct dbt_step *s, bool second)
 {
-    if (!t->clobbered || s->insn.class == X86_CLASS_BRANCH)
+    bool rehomed = t->rehomed && t->second == second;
+
+    if (!t->clobbered && !rehomed)
         return;
     if (dbt_may_leave(&s->insn))
-        t->recovery[t->recoveries++] = (struct dbt_recovery){t->recipe, (uint16_t)t->insns};
+        t->recovery[t->recoveries++] = (struct dbt_recovery){
+            t->clobbered ? t->recipe : NULL, rehomed, (uint16_t)t->insns};
     if (dbt_overwrites_flags(t, &s->insn))
         t->clobbered = false;
+}
+
+/* How many of the stubs from `first` on wait for a jump from an island. */
+static unsigned near_since(const struct dbt_translation *t, unsigned first)
+{
+    unsigned n = 0;
+
+    for (unsigned i = first; i < t->stubs; i++)
+        n += !t->stub[i].from;
+    return n;
 }
 
 /* Emits instruction t->insns; t->open says whether code goes on behind it. */
 static void emit_one(struct dbt_translation *t, struct dbt_step *s)
 {
     uint8_t *start = t->e.p;
-    unsigned sites = t->sites, stubs = t->stubs, lates = t->lates;
+    unsigned sites = t->sites, stubs = t->stubs, nears = t->nears;
     bool checked = t->fpu_checked, second = t->second, clobbered = t->clobbered;
 
     t->keeps_current = false;
@@ -364,7 +377,7 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
     if (emit_translated(t, s)) {
         if (!t->keeps_current)
             t->current = NULL;
-        note_flags(t, s);
+        note_done(t, s, second);
         if (s->insn.class == X86_CLASS_BRANCH)
             t->open = s->flow == DBT_FLOW_FOLLOWED || t->second != second;
         return;
@@ -372,10 +385,10 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
     /* Nothing of a failed attempt may stay, and stubs that were put down
      * meanwhile belong to earlier instructions: start behind them. */
     t->fpu_checked = checked;
-    if (t->sites == sites && t->stubs >= stubs) {
+    if (t->sites == sites && t->nears - nears == near_since(t, stubs)) {
         t->e.p = start;
         t->stubs = stubs;
-        t->lates = lates;
+        t->nears = nears;
         t->clobbered = clobbered;
     }
     dbt_exit_here(t, DBT_EXIT_INTERP);
@@ -423,7 +436,7 @@ static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86
     dbt_reach(t, 64);
     emit_label(&t->e);
     *i = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start), .rip = rip,
-                           .fpu = true, .inside = dbt_clusters_live(t)};
+                           .fpu = true, .inside = dbt_clusters_live(t) || t->rehomed};
     t->aligned = t->dead = false;
     if (!insn)
         return;
@@ -437,11 +450,11 @@ static void begin_insn(struct dbt_translation *t, uint64_t rip, const struct x86
 /* What so many more instructions, and the end of the block, may need at most. */
 bool dbt_has_room(const struct dbt_translation *t, unsigned insns)
 {
-    return t->sites + t->stubs + t->fars + t->lates + t->recoveries + 16 * insns < DBT_MAX_SITES &&
-           t->lates + 16 * insns < DBT_MAX_LATE && t->recoveries + insns < DBT_TRACE_INSNS &&
+    return t->sites + t->stubs + t->fars + t->recoveries + 16 * insns < DBT_PLANNED_SITES &&
+           t->recoveries + insns < DBT_TRACE_INSNS &&
            t->fars + insns <= DBT_MAX_FARS &&
-           t->e.end - t->e.p > 1024 * (ptrdiff_t)insns + 64 * (ptrdiff_t)t->fars +
-                                   128 * (ptrdiff_t)t->lates + 64 * (ptrdiff_t)t->recoveries;
+           t->e.end - t->e.p > 1024 * (ptrdiff_t)insns + 128 * (ptrdiff_t)t->fars +
+                                   160 * (ptrdiff_t)t->stubs + 96 * (ptrdiff_t)t->recoveries;
 }
 
 /* The bytes at the start are no instruction, or one that goes on in the next
@@ -456,7 +469,8 @@ static void emit_undecodable(struct dbt_translation *t)
 
 static void begin(struct dbt_translation *t)
 {
-    t->insns = t->sites = t->fars = t->stubs = t->lates = t->recoveries = 0;
+    t->insns = t->sites = t->fars = t->stubs = t->nears = t->recoveries = 0;
+    dbt_homes_set(t, false);
     t->clobbered = t->dead = false;
     t->open = true;
     t->fpu_checked = t->second = false;
@@ -471,20 +485,21 @@ static void begin(struct dbt_translation *t)
 /* What is left: the jump to where the code goes on, and everything cold. */
 static void end(struct dbt_translation *t, uint64_t next)
 {
-    if (t->clobbered && t->open)
-        dbt_recipe_emit(t, t->recipe);
+    unsigned insns = t->insns;
+
+    if (t->open)
+        settle(t);
     t->clobbered = t->dead = false;
+    dbt_homes_set(t, false);
     if (t->open) {
         t->insns--;             /* what follows is accounted to the last instruction */
         dbt_emit_goto(t, next);
-        t->insns++;
     }
-    stubs_put(t);
     for (unsigned i = 0; i < t->fars; i++)
         far_put(t, &t->far[i]);
     stubs_put(t);
-    lates_put(t);
     recoveries_put(t);
+    t->insns = insns;
     t->insn[t->insns] = (struct dbt_insn){.host_offset = (uint32_t)(t->e.p - t->e.start),
                                           .rip = next};
     while (t->e.p < t->body + DBT_MIN_BODY && !t->e.overflow)
@@ -495,9 +510,11 @@ bool dbt_translate(struct dbt_translation *t)
 {
     struct dbt_step *s = t->step;
 
+    dbt_homes_set(t, false);
     dbt_plan(t);
     dbt_clusters_find(t);
     dbt_liveness_find(t);
+    dbt_rehome_find(t);
     begin(t);
     while (t->open && t->now < t->steps && dbt_has_room(t, 1)) {
         bool second = t->second;

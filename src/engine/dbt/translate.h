@@ -10,7 +10,7 @@
 #include "engine/dbt/dbt.h"
 #include "engine/dbt/reencode.h"
 
-/* Where a guest register is: a host register, or H_NONE for frame.gpr. */
+/* Where a guest register is, but for loops: a host register, or H_NONE for frame.gpr. */
 extern const uint8_t dbt_home[X86_GPR_COUNT];
 /* Guest registers that live in the frame, as a mask. */
 #define DBT_IN_FRAME ((1u << X86_R9) | (1u << X86_R10) | (1u << X86_R11))
@@ -23,15 +23,17 @@ static inline struct host_mem dbt_slot(unsigned gpr)
 }
 
 /* ---- translate.c -------------------------------------------------------- */
+void dbt_homes_set(struct dbt_translation *t, bool rehomed);
 /* May so many more instructions follow in this block? */
 bool dbt_has_room(const struct dbt_translation *t, unsigned insns);
 /* Makes sure that `bytes` more can be emitted before pending stubs get out of
  * reach; puts them down (jumped over) if not. */
 void dbt_reach(struct dbt_translation *t, unsigned bytes);
+/* Emits the JRCXZ to it. */
 struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kind,
-                               enum dbt_exit exit);        /* emits the JRCXZ */
+                               enum dbt_exit exit);
 struct dbt_site *dbt_exit_here(struct dbt_translation *t, enum dbt_exit exit);
-/* Where flags are dead: to cold code at the very end if `cc`. */
+/* The same where flags are dead, if `cc`. */
 struct dbt_stub *dbt_late_here(struct dbt_translation *t, enum dbt_stub_kind kind,
                                enum dbt_exit exit, unsigned cc);
 void dbt_stubs_flush(struct dbt_translation *t);
@@ -68,6 +70,14 @@ void dbt_recipe_keep(struct dbt_translation *t, const struct dbt_step *setter);
 /* May it leave translated code, or fault? */
 bool dbt_may_leave(const struct x86_insn *insn);
 bool dbt_overwrites_flags(const struct dbt_translation *t, const struct x86_insn *insn);
+/* Does more than translated code happen there, or does code go on who knows where? */
+bool dbt_unknown_behind(const struct dbt_step *s);
+
+/* ---- rehome.c ------------------------------------------------------------------ */
+void dbt_rehome_find(struct dbt_translation *t);
+/* Guest registers to where the loop has them, and back. Flag-free, no scratch. */
+void dbt_rehome_enter(struct dbt_translation *t);
+void dbt_rehome_leave(struct dbt_translation *t);
 
 /* ---- translate_mem.c ---------------------------------------------------- */
 /* r11 = linear address of the memory operand (or offset only). False: leave

@@ -112,11 +112,11 @@ static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, un
 
     switch (o->kind) {
     case X86_OPND_GPR:
-        if (dbt_home[o->reg] == H_NONE) {
+        if (t->home[o->reg] == H_NONE) {
             emit_push_slot(t, bytes, dbt_slot(o->reg));
             return true;
         }
-        emit_rm(&t->e, 0x89, bytes == 8, dbt_home[o->reg], push_place(t, bytes));
+        emit_rm(&t->e, 0x89, bytes == 8, t->home[o->reg], push_place(t, bytes));
         dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
         return true;
     case X86_OPND_IMM:
@@ -148,8 +148,8 @@ static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, uns
     if (o->kind != X86_OPND_GPR)
         return false;
     top = pop_place(t, bytes, H_R9);
-    if (dbt_home[o->reg] != H_NONE) {
-        emit_rm(&t->e, 0x8b, bytes == 8, dbt_home[o->reg], top);
+    if (t->home[o->reg] != H_NONE) {
+        emit_rm(&t->e, 0x8b, bytes == 8, t->home[o->reg], top);
     } else {
         emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, top);
         emit_store(&t->e, dbt_slot(o->reg), H_RCX);

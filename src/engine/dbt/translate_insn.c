@@ -63,14 +63,14 @@ static bool emit_lea_insn(struct dbt_translation *t, const struct x86_insn *insn
 
     if (!dbt_emit_address(t, insn, false))
         return false;
-    if (size == 2 && dbt_home[dst] == H_NONE) {
+    if (size == 2 && t->home[dst] == H_NONE) {
         e8(&t->e, 0x66);
         emit_rm(&t->e, 0x89, false, H_R11, dbt_slot(dst));
         return true;
     }
     if (size == 2) {
         e8(&t->e, 0x66);
-        emit_rr(&t->e, 0x8b, false, dbt_home[dst], H_R11);
+        emit_rr(&t->e, 0x8b, false, t->home[dst], H_R11);
         return true;
     }
     if (size == 4)
@@ -87,17 +87,17 @@ static bool emit_lea_direct(struct dbt_translation *t, const struct x86_insn *in
     struct host_mem h = {.base = H_NONE, .index = H_NONE, .scale = m->scale,
                                .disp = (int32_t)m->disp};
 
-    if (insn->address_bits != 64 || insn->op[0].size < 4 || dbt_home[dst] == H_NONE ||
+    if (insn->address_bits != 64 || insn->op[0].size < 4 || t->home[dst] == H_NONE ||
         m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE))
         return false;
-    if (m->base != X86_REG_NONE && (h.base = dbt_home[m->base]) == H_NONE)
+    if (m->base != X86_REG_NONE && (h.base = t->home[m->base]) == H_NONE)
         return false;
-    if (m->index != X86_REG_NONE && (h.index = dbt_home[m->index]) == H_NONE)
+    if (m->index != X86_REG_NONE && (h.index = t->home[m->index]) == H_NONE)
         return false;
     if (insn->op[0].size == 4)
-        emit_lea32(&t->e, dbt_home[dst], h);
+        emit_lea32(&t->e, t->home[dst], h);
     else
-        emit_lea(&t->e, dbt_home[dst], h);
+        emit_lea(&t->e, t->home[dst], h);
     t->keeps_current = true;
     return true;
 }
@@ -213,7 +213,7 @@ static bool plan_implied(const struct x86_insn *insn, uint32_t named, struct cop
     return !(implied & DBT_MOVED);
 }
 
-static bool plan(struct copy *c)
+static bool plan(const struct dbt_translation *t, struct copy *c)
 {
     const struct x86_insn *insn = &c->insn;
     uint32_t named;
@@ -222,7 +222,7 @@ static bool plan(struct copy *c)
         return false;
     named = explicit_gprs(insn);
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
-        c->how.host[i] = dbt_home[i];
+        c->how.host[i] = t->home[i];
     for (unsigned i = 0; i < insn->operands; i++) {
         if (insn->op[i].kind != X86_OPND_MEM)
             continue;
@@ -232,15 +232,15 @@ static bool plan(struct copy *c)
         c->memory = true;
         c->write = insn->op[i].written;
     }
-    c->moved |= named & DBT_IN_FRAME;
+    c->moved |= named & t->in_frame;
     return plan_implied(insn, named | high_gprs(c), c);
 }
 
 /* A guest register in a host register of its own that has nothing to do with `insn`. */
-static unsigned unconcerned(const struct x86_insn *insn)
+static unsigned unconcerned(const struct dbt_translation *t, const struct x86_insn *insn)
 {
     uint32_t concerned = insn->gprs_read | insn->gprs_written | explicit_gprs(insn) |
-                         address_gprs(insn) | DBT_MOVED;
+                         address_gprs(insn) | DBT_MOVED | t->in_frame;
     unsigned g = 0;
 
     while (concerned & 1u << g)
@@ -251,7 +251,7 @@ static unsigned unconcerned(const struct x86_insn *insn)
 /* Assigns scratch registers to operands that need one: rcx, unless the encoding
  * implies it; r11, unless the address is in it; and one that is put aside, but
  * only where nothing can fault any more. */
-static bool plan_scratch(struct copy *c)
+static bool plan_scratch(const struct dbt_translation *t, struct copy *c)
 {
     bool rcx = c->rcx_in || c->rcx_out;
     unsigned needed = (unsigned)__builtin_popcount(c->moved) + rcx, n = 0;
@@ -269,8 +269,8 @@ static bool plan_scratch(struct copy *c)
         scratch[n++] = H_RCX;
     scratch[n++] = H_R11;
     if (needed > 2) {
-        c->borrowed = unconcerned(&c->insn);
-        scratch[n++] = dbt_home[c->borrowed];
+        c->borrowed = unconcerned(t, &c->insn);
+        scratch[n++] = t->home[c->borrowed];
     }
     n = 0;
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
@@ -334,13 +334,13 @@ static void emit_operands_in(struct dbt_translation *t, const struct copy *c)
     if (c->rcx_in)
         emit_mov_rr(&t->e, H_RCX, H_R10);
     if (c->borrowed != X86_REG_NONE)
-        emit_store(&t->e, h_frame(offsetof(struct dbt_frame, kept)), dbt_home[c->borrowed]);
+        emit_store(&t->e, h_frame(offsetof(struct dbt_frame, kept)), t->home[c->borrowed]);
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
-        if (c->moved & DBT_IN_FRAME & 1u << g)
+        if (c->moved & t->in_frame & 1u << g)
             emit_load(&t->e, c->how.host[g], dbt_slot(g));
     }
     for (unsigned i = 0; i < c->highs; i++)
-        emit_rorx(&t->e, c->how.host[high_name(i)], dbt_home[c->high[i]], 8);
+        emit_rorx(&t->e, c->how.host[high_name(i)], t->home[c->high[i]], 8);
 }
 
 static void emit_operands_out(struct dbt_translation *t, const struct copy *c)
@@ -348,15 +348,15 @@ static void emit_operands_out(struct dbt_translation *t, const struct copy *c)
     if (c->rcx_out)
         emit_mov_rr(&t->e, H_R10, H_RCX);
     for (unsigned g = 0; g < X86_GPR_COUNT; g++) {
-        if (c->moved & DBT_IN_FRAME & c->insn.gprs_written & 1u << g)
+        if (c->moved & t->in_frame & c->insn.gprs_written & 1u << g)
             emit_store(&t->e, dbt_slot(g), c->how.host[g]);
     }
     for (unsigned i = 0; i < c->highs; i++) {
         if (c->insn.gprs_written & 1u << high_name(i))
-            emit_rorx(&t->e, dbt_home[c->high[i]], c->how.host[high_name(i)], 56);
+            emit_rorx(&t->e, t->home[c->high[i]], c->how.host[high_name(i)], 56);
     }
     if (c->borrowed != X86_REG_NONE)
-        emit_load(&t->e, dbt_home[c->borrowed], h_frame(offsetof(struct dbt_frame, kept)));
+        emit_load(&t->e, t->home[c->borrowed], h_frame(offsetof(struct dbt_frame, kept)));
 }
 
 static bool uses_r11(const struct copy *c)
@@ -381,7 +381,7 @@ static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
     struct copy c = {.insn = *insn};
     bool x87 = dbt_is_x87(insn);
 
-    if (!plan(&c) || !plan_scratch(&c))
+    if (!plan(t, &c) || !plan_scratch(t, &c))
         return false;
     if (x87 && c.memory && (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS))
         return false;           /* its data pointer is an offset: not at hand */

@@ -11,25 +11,25 @@
 
 void dbt_emit_get(struct dbt_translation *t, enum host_reg to, unsigned gpr)
 {
-    if (dbt_home[gpr] == H_NONE)
+    if (t->home[gpr] == H_NONE)
         emit_load(&t->e, to, dbt_slot(gpr));
     else
-        emit_mov_rr(&t->e, to, dbt_home[gpr]);
+        emit_mov_rr(&t->e, to, t->home[gpr]);
 }
 
 void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from)
 {
-    if (dbt_home[gpr] == H_NONE)
+    if (t->home[gpr] == H_NONE)
         emit_store(&t->e, dbt_slot(gpr), from);
     else
-        emit_mov_rr(&t->e, dbt_home[gpr], from);
+        emit_mov_rr(&t->e, t->home[gpr], from);
 }
 
 /* A register to use in an address: its home, or `scratch` loaded from the frame. */
 static enum host_reg address_reg(struct dbt_translation *t, unsigned gpr, enum host_reg scratch)
 {
-    if (dbt_home[gpr] != H_NONE)
-        return dbt_home[gpr];
+    if (t->home[gpr] != H_NONE)
+        return t->home[gpr];
     emit_load(&t->e, scratch, dbt_slot(gpr));
     return scratch;
 }
@@ -178,7 +178,8 @@ void dbt_emit_fold(struct dbt_translation *t)
 }
 
 /* The address as one host operand without scratch registers, if it is one. */
-static bool plain_address(const struct x86_insn *insn, struct host_mem *out)
+static bool plain_address(const struct dbt_translation *t, const struct x86_insn *insn,
+                          struct host_mem *out)
 {
     const struct x86_mem *m = &insn->mem;
 
@@ -188,9 +189,9 @@ static bool plain_address(const struct x86_insn *insn, struct host_mem *out)
         m->base == X86_REG_RIP || (m->base == X86_REG_NONE && m->index == X86_REG_NONE) ||
         m->disp > INT32_MAX - 256 || m->disp < INT32_MIN)
         return false;
-    if (m->base != X86_REG_NONE && (out->base = dbt_home[m->base]) == H_NONE)
+    if (m->base != X86_REG_NONE && (out->base = t->home[m->base]) == H_NONE)
         return false;
-    return m->index == X86_REG_NONE || (out->index = dbt_home[m->index]) != H_NONE;
+    return m->index == X86_REG_NONE || (out->index = t->home[m->index]) != H_NONE;
 }
 
 /* Leaves r11 alone: the addend goes to rcx and takes a place in the operand. */
@@ -244,7 +245,7 @@ bool dbt_emit_operand(struct dbt_translation *t, const struct x86_insn *insn, bo
 
     if (dbt_cluster_operand(t, out))
         return true;
-    if (!keep_rcx && plain_address(insn, &address)) {
+    if (!keep_rcx && plain_address(t, insn, &address)) {
         emit_plain(t, address, size, write, out);
         t->keeps_current = true;
         return true;
