@@ -320,8 +320,8 @@ enum {
     DBT_BLOCK_INSNS = 48, DBT_TRACE_INSNS = 160,
     DBT_PLANNED_SITES = 640,
     /* With what stubs for indirect jumps and branches add. */
-    DBT_MAX_SITES = DBT_PLANNED_SITES + 256, DBT_MAX_HOST = 49152, DBT_MAX_FARS = 96, DBT_MAX_PARTS = 48,
-    DBT_MAX_RETURNS = 16,
+    DBT_MAX_SITES = DBT_PLANNED_SITES + 256,
+    DBT_MAX_HOST = 49152, DBT_MAX_FARS = 96, DBT_MAX_PARTS = 48, DBT_MAX_RETURNS = 16,
     DBT_HOT = 400,                          /* executions that make a block hot */
 };
 
@@ -334,7 +334,7 @@ struct dbt_stub {
     uint8_t *back;                          /* CROSS: where to go on */
     uint64_t target;                        /* POLL, SIDE: guest address to go on at */
     struct host_mem address;                /* SLOW exits: of the access, as LEA takes it */
-    const struct dbt_step *recipe;          /* what makes the guest's flags; NULL: they are there */
+    const struct dbt_step *recipe;          /* makes the guest's flags; NULL: they are there */
     uint8_t kind, exit;
     uint8_t size;
     bool write;
