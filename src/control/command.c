@@ -158,6 +158,24 @@ static int do_dump_blocks(struct machine *m, int argc, char **argv, struct strbu
     return r;
 }
 
+static int do_balloon(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    struct error *err = NULL;
+    uint64_t bytes;
+    int r;
+
+    if (argc != 2 || str_parse_size(argv[1], &bytes) < 0)
+        return command_refuse(out, "balloon SIZE: for example 'balloon 128M'");
+    r = machine_balloon(m, bytes, &err);
+    if (r < 0) {
+        char *text = error_text(err);
+        strbuf_addf(out, "%s\n", text);
+        free(text);
+        error_free(&err);
+    }
+    return r;
+}
+
 const struct command command_table[] = {
     {"help", "", "print this list", do_help},
     {"info", "WHAT", "show something (see below)", do_info},
@@ -168,6 +186,7 @@ const struct command command_table[] = {
     {"continue", "", "let them go on", do_continue},
     {"reset", "", "press the reset button", do_reset},
     {"nmi", "", "send a non-maskable interrupt", do_nmi},
+    {"balloon", "SIZE", "ask the guest to do without so much memory", do_balloon},
     {"dump-blocks", "FILE", "write guest and host code of every translated block", do_dump_blocks},
     {"trace", "CATEGORIES", "print what happens: all, none, exits,device,irq,...", do_trace},
     {"quit", "", "end the virtual machine", do_quit},

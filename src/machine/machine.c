@@ -236,10 +236,10 @@ void machine_free(struct machine *m)
         machine_lock(m);
     while (m->devices)
         device_destroy(m->device[--m->devices]);
-    plugs_free(m);
     intc_free(m->intc);
     if (m->bus)
         machine_unlock(m);
+    plugs_free(m);
     if (m->ops && m->ops->destroy)
         m->ops->destroy(m);
     boot_image_close(&m->image);

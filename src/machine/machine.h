@@ -140,6 +140,8 @@ void machine_describe_engine(struct machine *m, struct strbuf *out);
 void machine_describe_pci(struct machine *m, struct strbuf *out);
 void machine_describe_virtio(struct machine *m, struct strbuf *out);
 void machine_describe_block(struct machine *m, struct strbuf *out);
+/* What the guest is asked to do without. -ENODEV: there is no balloon. */
+int machine_balloon(struct machine *m, uint64_t bytes, struct error **err);
 /* `--device list`: names and what they are. */
 void machine_list_devices(struct strbuf *out);
 /* Guest and host code of everything translated. EINVAL: this engine does not translate. */

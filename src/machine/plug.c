@@ -16,10 +16,12 @@
 #include "machine/pc_devices.h"
 #include "machine/pc_map.h"
 #include "virtio/blk.h"
+#include "virtio/thread.h"
 
 const char *const plug_transport_names[] = {"pci", "mmio", NULL};
 
 static const struct plug_kind kinds[] = {
+    {"balloon", "virtio memory balloon; 'balloon SIZE' in the monitor sets it", plug_balloon},
     {"disk", "virtio disk, as --disk", plug_disk},
     {"rng", "virtio entropy source: the host's getrandom()", plug_rng},
 };
@@ -84,8 +86,13 @@ void plugs_free(struct machine *m)
     if (!m->plugs)
         return;
     for (unsigned i = 0; i < m->plugs->threads; i++) {
+        struct iothread *t = m->plugs->thread[i].thread;
+
+        pthread_mutex_lock(iothread_lock(t));
         block_io_free(m->plugs->thread[i].block_io);
-        iothread_free(m->plugs->thread[i].thread);
+        pthread_mutex_unlock(iothread_lock(t));
+        iothread_free(t);
+        virtio_thread_free(m->plugs->thread[i].virtio);
     }
     block_io_free(m->plugs->block_io);
     free(m->plugs);
@@ -100,6 +107,38 @@ void plugs_resumed(struct machine *m)
         if (vd)
             virtio_blk_retry(vd);
     }
+}
+
+struct iothread *plug_iothread(const struct plug *p, const char *name,
+                               struct block_io **block_io, struct error **err)
+{
+    struct plugs *s = plugs_of(p->machine);
+    struct iothread *t;
+
+    if (s->threads == PLUG_THREADS_MAX) {
+        error_set(err, ENOSPC, "no more than %d I/O threads", PLUG_THREADS_MAX);
+        return NULL;
+    }
+    t = iothread_new(name, err);
+    if (!t)
+        return NULL;
+    s->thread[s->threads++].thread = t;
+    if (!block_io)
+        return t;
+    pthread_mutex_lock(iothread_lock(t));
+    *block_io = block_io_new(iothread_loop(t), iothread_lock(t), err);
+    pthread_mutex_unlock(iothread_lock(t));
+    s->thread[s->threads - 1].block_io = *block_io;
+    return *block_io ? t : NULL;
+}
+
+int plug_thread(const struct plug *p, struct virtio_device *vd, struct error **err)
+{
+    struct plugs *s = plugs_of(p->machine);
+    unsigned last = s->threads - 1;
+
+    s->thread[last].virtio = virtio_thread_new(vd, s->thread[last].thread, err);
+    return s->thread[last].virtio ? 0 : -ENOMEM;
 }
 
 struct block_io *plug_block_io(const struct plug *p, struct error **err)

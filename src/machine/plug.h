@@ -24,6 +24,7 @@ struct iothread;
 struct pci_bus;
 struct strbuf;
 struct virtio_device;
+struct virtio_thread;
 
 enum plug_transport { PLUG_PCI, PLUG_MMIO };
 extern const char *const plug_transport_names[];     /* for PARAM_CHOICE */
@@ -35,6 +36,7 @@ struct plugs {
     struct {
         struct iothread *thread;
         struct block_io *block_io;           /* NULL: not a disk's */
+        struct virtio_thread *virtio;        /* NULL: the device was not made */
     } thread[PLUG_THREADS_MAX];
     unsigned threads;
     unsigned mmio_gsi[PLUG_MMIO_MAX];
@@ -56,7 +58,13 @@ struct plug_kind {
 
 /* Everything in the machine's configuration, in the order given: disks, devices. */
 int plug_all(const struct plug *p, struct error **err);
-void plugs_free(struct machine *m);
+void plugs_free(struct machine *m);     /* after the devices; no lock held */
+/* A thread of its own for the device of that name; with `block_io`, a context in it.
+ * NULL with a message. */
+struct iothread *plug_iothread(const struct plug *p, const char *name,
+                               struct block_io **block_io, struct error **err);
+/* Puts the device into the thread made last, before plug_virtio(). */
+int plug_thread(const struct plug *p, struct virtio_device *vd, struct error **err);
 /* The VM goes on after a pause: disks that wait after an error try again. */
 void plugs_resumed(struct machine *m);
 void plug_acpi(const struct machine *m, struct acpi_config *acpi);
@@ -70,6 +78,7 @@ void plug_name(const struct machine *m, const char *stem, char *out, size_t size
 struct block_io *plug_block_io(const struct plug *p, struct error **err);   /* the VM loop's */
 
 int plug_rng(const struct plug *p, const char *text, struct error **err);
+int plug_balloon(const struct plug *p, const char *text, struct error **err);
 int plug_disk(const struct plug *p, const char *text, struct error **err);
 
 #endif

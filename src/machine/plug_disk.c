@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/iothread.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/params.h"
@@ -19,7 +20,7 @@ static const char *const bus_names[] = {"virtio", NULL};
 struct disk_params {
     char *file, *format, *serial, *id;
     unsigned cache, on_error, transport, bus;
-    bool readonly, discard, packed;
+    bool readonly, discard, packed, iothread;
     uint64_t queues;
 };
 
@@ -44,6 +45,8 @@ static const struct param params[] = {
      .help = "discarded blocks are given back (default on)"},
     {.name = "transport", .type = PARAM_CHOICE, .offset = AT(transport),
      .choices = plug_transport_names, .help = "pci (the default) or mmio"},
+    {.name = "iothread", .type = PARAM_FLAG, .offset = AT(iothread),
+     .help = "serve it in a thread of its own"},
     {.name = "packed", .type = PARAM_FLAG, .offset = AT(packed),
      .help = "offer packed rings (default off)"},
     {.name = "bus", .type = PARAM_CHOICE, .offset = AT(bus), .choices = bus_names,
@@ -62,7 +65,7 @@ static void failed(void *opaque, const char *name, int error)
 {
     struct machine *m = opaque;
 
-    log_warn(m->log, "disk %s: %s; the VM is stopped ('resume' in the monitor tries again)",
+    log_warn(m->log, "disk %s: %s; the VM is stopped ('continue' in the monitor tries again)",
              name, strerror(error));
     loop_post(m->loop, pause, m);
 }
@@ -75,16 +78,33 @@ static struct virtio_device *make(const struct plug *p, const struct disk_params
         .readonly = d->readonly, .discard = d->discard, .log = p->env->log,
     };
     struct virtio_blk_config cfg = {
-        .name = name, .io = plug_block_io(p, err), .serial = d->serial,
+        .name = name, .serial = d->serial,
         .queues = (unsigned)d->queues, .discard = d->discard, .opaque = p->machine,
         .write_back = d->cache == BLOCK_WRITEBACK || d->cache == BLOCK_NONE,
         .failed = d->on_error == ON_ERROR_STOP ? failed : NULL,
     };
 
+    struct virtio_device *vd = NULL;
+    struct iothread *thread = NULL;
+
+    if (d->iothread)
+        thread = plug_iothread(p, name, &cfg.io, err);
+    else
+        cfg.io = plug_block_io(p, err);
     if (!cfg.io)
         return NULL;
+    if (thread)
+        pthread_mutex_lock(iothread_lock(thread));
     cfg.block = block_open(cfg.io, &how, err);
-    return cfg.block ? virtio_blk_new(p->env, &cfg, err) : NULL;
+    if (cfg.block)
+        vd = virtio_blk_new(p->env, &cfg, err);
+    if (thread)
+        pthread_mutex_unlock(iothread_lock(thread));
+    if (vd && thread && plug_thread(p, vd, err) < 0) {
+        virtio_device_destroy(vd);
+        vd = NULL;
+    }
+    return vd;
 }
 
 int plug_disk(const struct plug *p, const char *text, struct error **err)

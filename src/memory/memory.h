@@ -12,7 +12,8 @@
  * Threads: the region list changes only while no vCPU runs (build, reset with
  * all vCPUs paused), so lookups take no lock. RAM bytes are shared between
  * guest and host like memory between CPUs; memory_read/write use plain copies
- * (naturally aligned 1-, 2-, 4- and 8-byte accesses are single moves).
+ * (naturally aligned 1-, 2-, 4- and 8-byte accesses are single moves). All of these and
+ * memory_written() are for any thread; a listener's `written` is called in that thread.
  */
 #ifndef RING3_MEMORY_MEMORY_H
 #define RING3_MEMORY_MEMORY_H

@@ -275,6 +275,7 @@ void virtio_blk_retry(struct virtio_device *vd)
 
     if (!virtio_blk_image(vd))
         return;
+    virtio_enter(vd);
     list = b->waiting;
     b->waiting = NULL;
     b->waits = 0;
@@ -284,6 +285,7 @@ void virtio_blk_retry(struct virtio_device *vd)
         list = r->next;
         block_submit(b->block, &r->r);
     }
+    virtio_leave(vd);
 }
 
 /* ---- configuration ------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "base/strbuf.h"
 #include "bus/bus.h"
 #include "virtio/ring.h"
+#include "virtio/thread.h"
 
 #define ROOM_FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT | VIRTIO_F_EVENT_IDX)
 
@@ -65,15 +66,37 @@ void virtio_device_init(struct virtio_device *vd, const struct virtio_ops *ops,
 
 void virtio_device_destroy(struct virtio_device *vd)
 {
-    if (vd)
-        vd->ops->destroy(vd);
+    struct virtio_thread *t = vd ? vd->thread : NULL;
+
+    if (!vd)
+        return;
+    virtio_enter(vd);
+    if (t)
+        virtio_thread_detach(t);
+    vd->ops->destroy(vd);
+    if (t)
+        pthread_mutex_unlock(iothread_lock(t->iothread));
+}
+
+void virtio_enter(struct virtio_device *vd)
+{
+    if (vd->thread)
+        pthread_mutex_lock(iothread_lock(vd->thread->iothread));
+}
+
+void virtio_leave(struct virtio_device *vd)
+{
+    if (vd->thread)
+        pthread_mutex_unlock(iothread_lock(vd->thread->iothread));
 }
 
 /* ---- towards the driver -------------------------------------------------- */
 
 static void interrupt(struct virtio_device *vd, enum virtio_interrupt what, unsigned queue)
 {
-    if (vd->transport.interrupt)
+    if (vd->thread)
+        virtio_thread_note(vd->thread, what, queue);
+    else if (vd->transport.interrupt)
         vd->transport.interrupt(vd->transport.opaque, what, queue);
 }
 
@@ -162,6 +185,14 @@ void virtio_queue_set_ready(struct virtio_queue *q, bool ready)
 }
 
 void virtio_kick(struct virtio_device *vd, unsigned queue)
+{
+    if (vd->thread)
+        virtio_thread_kick(vd->thread, queue);
+    else
+        virtio_notify(vd, queue);
+}
+
+void virtio_notify(struct virtio_device *vd, unsigned queue)
 {
     struct virtio_queue *q = virtio_queue_of(vd, queue);
 
@@ -257,6 +288,7 @@ const struct state_desc *virtio_device_describe(struct virtio_device *vd, void *
 
 void virtio_describe_text(struct virtio_device *vd, struct strbuf *out)
 {
+    virtio_enter(vd);
     strbuf_addf(out, "%s: %s, status 0x%02x, features 0x%llx, %s ring%s\n", vd->name,
                 vd->ops->type, vd->state.status,
                 (unsigned long long)vd->state.driver_features,
@@ -272,6 +304,7 @@ void virtio_describe_text(struct virtio_device *vd, struct strbuf *out)
     }
     if (vd->ops->describe)
         vd->ops->describe(vd, out);
+    virtio_leave(vd);
 }
 
 static const struct state_field queue_fields[] = {

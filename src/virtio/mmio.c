@@ -120,9 +120,12 @@ static uint64_t region_read(void *opaque, uint64_t offset, unsigned size)
     struct virtio_mmio *t = opaque;
     uint64_t value = 0;
 
-    if (offset < REG_CONFIG)
-        return size == 4 ? register_read(t, offset) : 0;
-    virtio_config_access(t->vd, (unsigned)(offset - REG_CONFIG), &value, size, false);
+    virtio_enter(t->vd);
+    if (offset >= REG_CONFIG)
+        virtio_config_access(t->vd, (unsigned)(offset - REG_CONFIG), &value, size, false);
+    else if (size == 4)
+        value = register_read(t, offset);
+    virtio_leave(t->vd);
     return value;
 }
 
@@ -130,10 +133,12 @@ static void region_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 {
     struct virtio_mmio *t = opaque;
 
+    virtio_enter(t->vd);
     if (offset >= REG_CONFIG)
         virtio_config_access(t->vd, (unsigned)(offset - REG_CONFIG), &value, size, true);
     else if (size == 4)
         register_write(t, offset, (uint32_t)value);
+    virtio_leave(t->vd);
 }
 
 static void raise(void *opaque, enum virtio_interrupt what, unsigned queue)
@@ -148,19 +153,31 @@ static void raise(void *opaque, enum virtio_interrupt what, unsigned queue)
 
 static void mmio_reset(struct device *dev)
 {
-    virtio_device_reset(to_mmio(dev)->vd);
-    line_update(to_mmio(dev));
+    struct virtio_mmio *t = to_mmio(dev);
+
+    virtio_enter(t->vd);
+    virtio_device_reset(t->vd);
+    line_update(t);
+    virtio_leave(t->vd);
 }
 
 static void mmio_quiesce(struct device *dev)
 {
-    virtio_device_quiesce(to_mmio(dev)->vd);
+    struct virtio_mmio *t = to_mmio(dev);
+
+    virtio_enter(t->vd);
+    virtio_device_quiesce(t->vd);
+    virtio_leave(t->vd);
 }
 
 static void mmio_resume(struct device *dev)
 {
-    virtio_device_resume(to_mmio(dev)->vd);
-    line_update(to_mmio(dev));
+    struct virtio_mmio *t = to_mmio(dev);
+
+    virtio_enter(t->vd);
+    virtio_device_resume(t->vd);
+    line_update(t);
+    virtio_leave(t->vd);
 }
 
 static const struct state_desc *mmio_describe(struct device *dev, void **state)

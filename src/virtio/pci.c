@@ -162,9 +162,8 @@ static uint64_t isr_read(struct virtio_pci *p)
     return isr;
 }
 
-static uint64_t bar_read(struct pci_function *f, uint64_t offset, unsigned size)
+static uint64_t part_read(struct virtio_pci *p, uint64_t offset, unsigned size)
 {
-    struct virtio_pci *p = of_function(f);
     uint64_t value = 0;
 
     switch (offset & ~(PART_BYTES - 1ull)) {
@@ -179,14 +178,23 @@ static uint64_t bar_read(struct pci_function *f, uint64_t offset, unsigned size)
         virtio_config_access(p->vd, (unsigned)(offset - AT_CONFIG), &value, size, false);
         return value;
     default:
-        return pci_msix_read(f, offset, size, &value) ? value : 0;
+        return pci_msix_read(&p->pci, offset, size, &value) ? value : 0;
     }
 }
 
-static void bar_write(struct pci_function *f, uint64_t offset, unsigned size, uint64_t value)
+static uint64_t bar_read(struct pci_function *f, uint64_t offset, unsigned size)
 {
     struct virtio_pci *p = of_function(f);
+    uint64_t value;
 
+    virtio_enter(p->vd);
+    value = part_read(p, offset, size);
+    virtio_leave(p->vd);
+    return value;
+}
+
+static void part_write(struct virtio_pci *p, uint64_t offset, unsigned size, uint64_t value)
+{
     switch (offset & ~(PART_BYTES - 1ull)) {
     case AT_COMMON:
         common_write(p, offset, value);
@@ -202,9 +210,18 @@ static void bar_write(struct pci_function *f, uint64_t offset, unsigned size, ui
         virtio_kick(p->vd, (unsigned)(offset - AT_NOTIFY) / NOTIFY_MULTIPLIER);
         return;
     default:
-        pci_msix_write(f, offset, size, value);
+        pci_msix_write(&p->pci, offset, size, value);
         return;
     }
+}
+
+static void bar_write(struct pci_function *f, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct virtio_pci *p = of_function(f);
+
+    virtio_enter(p->vd);
+    part_write(p, offset, size, value);
+    virtio_leave(p->vd);
 }
 
 static const struct pci_bar_ops bar_ops = {bar_read, bar_write};
@@ -305,21 +322,29 @@ static void transport_reset(struct device *dev)
 {
     struct virtio_pci *p = to_virtio_pci(dev);
 
+    virtio_enter(p->vd);
     virtio_device_reset(p->vd);
     pci_function_reset(&p->pci);
+    virtio_leave(p->vd);
 }
 
 static void transport_quiesce(struct device *dev)
 {
-    virtio_device_quiesce(to_virtio_pci(dev)->vd);
+    struct virtio_device *vd = to_virtio_pci(dev)->vd;
+
+    virtio_enter(vd);
+    virtio_device_quiesce(vd);
+    virtio_leave(vd);
 }
 
 static void transport_resume(struct device *dev)
 {
     struct virtio_pci *p = to_virtio_pci(dev);
 
+    virtio_enter(p->vd);
     pci_function_resume(&p->pci);
     virtio_device_resume(p->vd);
+    virtio_leave(p->vd);
 }
 
 static const struct state_desc *transport_describe(struct device *dev, void **state)

@@ -211,6 +211,10 @@ void virtio_break(struct virtio_device *vd, const char *fmt, ...) PRINTF_LIKE(2,
 
 /* ---- for transports (VM lock held) --------------------------------------- */
 
+/* Around serving a register, and all else below. */
+void virtio_enter(struct virtio_device *vd);
+void virtio_leave(struct virtio_device *vd);
+
 uint64_t virtio_get_features(const struct virtio_device *vd, unsigned select);
 void virtio_set_features(struct virtio_device *vd, unsigned select, uint32_t value);
 void virtio_set_status(struct virtio_device *vd, uint8_t status);    /* 0: reset */
@@ -220,6 +224,8 @@ void virtio_queue_set_size(struct virtio_queue *q, uint32_t size);
 void virtio_queue_set_ready(struct virtio_queue *q, bool ready);
 /* Doorbell: runs `notify` here, or has the I/O thread do it. */
 void virtio_kick(struct virtio_device *vd, unsigned queue);
+/* What a doorbell comes to, in the device's thread. */
+void virtio_notify(struct virtio_device *vd, unsigned queue);
 void virtio_config_access(struct virtio_device *vd, unsigned offset, void *buf, unsigned len,
                           bool write);
 void virtio_device_reset(struct virtio_device *vd);

@@ -101,11 +101,12 @@ def run(ring3, guest, package, engine, more, tmp):
         base = f.read()
     with open(f"{tmp}/initrd", "wb") as f:
         f.write(base + b"\0" * (-len(base) % 4) + cpio(files))
-    kinds = ["serial=pci-split", "serial=pci-packed,packed,queues=2",
-             "serial=mmio-split,transport=mmio", "serial=mmio-packed,transport=mmio,packed,cache=none"]
+    kinds = ["serial=pci-split", "serial=pci-packed,packed,queues=2,iothread",
+             "serial=mmio-split,transport=mmio,iothread", "serial=mmio-packed,transport=mmio,packed,cache=none"]
     cmd = [ring3, "run", "--engine", engine, "--kernel", f"{guest}/vmlinuz",
            "--initrd", f"{tmp}/initrd", "--append", "console=ttyS0 quiet rdinit=/test",
-           "--memory", "512M", "--cpus", "2", "--device", "rng", *more]
+           "--memory", "512M", "--cpus", "2", "--device", "rng",
+           "--device", "balloon,size=64M", *more]
     for disk, kind in zip(disks, kinds):
         cmd += ["--disk", f"{disk},format=raw,{kind}"]
     done = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -48,6 +48,11 @@ void machine_resume(struct machine *m) { m->paused = false; }
 bool machine_paused(const struct machine *m) { return m->paused; }
 void machine_reset(struct machine *m) { m->resets++; }
 void machine_nmi(struct machine *m) { m->nmis++; }
+int machine_balloon(struct machine *m, uint64_t bytes, struct error **err)
+{
+    return error_set(err, ENODEV, "there is no balloon");
+}
+
 void machine_stop(struct machine *m) { m->stops++; }
 struct memory *machine_memory(struct machine *m) { return m->memory; }
 struct bus *machine_bus(struct machine *m) { return m->bus; }
