@@ -12,15 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/byteorder.h"
 #include "base/error.h"
 #include "bus/claims.h"
+#include "memory/memory.h"
 
-enum { PORT_LATCH = 0xe0, PORT_FLUSH = 0xe4, PORT_LINES = 0x2000, MEMORY_BYTES = 0x10000 };
+enum { PORT_LATCH = 0xe0, PORT_FLUSH = 0xe4, PORT_LINES = 0x2000, PORT_DMA = 0x2020,
+       MEMORY_BYTES = 0x10000 };
 #define MEMORY_BASE 0xff000000ull
 
 struct testdev_state {
     uint32_t latch;
     uint32_t lines;
+    uint32_t dma_address;
     uint8_t memory[MEMORY_BYTES];
 };
 
@@ -29,6 +33,7 @@ struct testdev {
     struct testdev_state state;
     struct testdev_config config;
     struct bus_claims claims;
+    struct memory *ram;
 };
 
 static struct testdev *to_testdev(struct device *dev)
@@ -52,7 +57,7 @@ static void latch_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
     t->state.latch = (t->state.latch & ~mask) | ((uint32_t)value << offset * 8 & mask);
 }
 
-static uint64_t flush_read(void *opaque, uint64_t offset, unsigned size)
+static uint64_t nothing_read(void *opaque, uint64_t offset, unsigned size)
 {
     return 0;
 }
@@ -66,12 +71,24 @@ static void line_write(void *opaque, uint64_t offset, unsigned size, uint64_t va
     irq_line_set(&t->config.line[offset], value & 0xff);
 }
 
-static uint64_t line_read(void *opaque, uint64_t offset, unsigned size)
+/* Offset 0: where to; offset 4: the dword to store there. Where no memory is, nothing
+ * happens. */
+static void dma_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
-    return 0;
+    struct testdev *t = opaque;
+    uint8_t bytes[4];
+
+    if (size != 4 || offset & 3)
+        return;
+    if (offset == 0) {
+        t->state.dma_address = (uint32_t)value;
+        return;
+    }
+    put_le32(bytes, (uint32_t)value);
+    (void)memory_write(t->ram, gpa(t->state.dma_address), bytes, sizeof bytes);
 }
 
-static uint64_t memory_read(void *opaque, uint64_t offset, unsigned size)
+static uint64_t storage_read(void *opaque, uint64_t offset, unsigned size)
 {
     const struct testdev *t = opaque;
     uint64_t value = 0;
@@ -80,7 +97,7 @@ static uint64_t memory_read(void *opaque, uint64_t offset, unsigned size)
     return value;
 }
 
-static void memory_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+static void storage_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 {
     struct testdev *t = opaque;
 
@@ -114,6 +131,7 @@ static void testdev_resume(struct device *dev)
 static const struct state_field fields[] = {
     STATE_U32(struct testdev_state, latch),
     STATE_U32(struct testdev_state, lines),
+    STATE_U32(struct testdev_state, dma_address),
     STATE_U8_ARRAY(struct testdev_state, memory),
     STATE_END
 };
@@ -143,11 +161,12 @@ static const struct device_ops testdev_ops = {
 
 static const struct bus_region ports[] = {
     {"testdev latch", PORT_LATCH, 4, latch_read, latch_write, NULL, 4, 0},
-    {"testdev flush", PORT_FLUSH, 4, flush_read, NULL, NULL, 4, 0},
-    {"testdev lines", PORT_LINES, TESTDEV_LINES, line_read, line_write, NULL, 1, 0},
+    {"testdev flush", PORT_FLUSH, 4, nothing_read, NULL, NULL, 4, 0},
+    {"testdev lines", PORT_LINES, TESTDEV_LINES, nothing_read, line_write, NULL, 1, 0},
+    {"testdev dma", PORT_DMA, 8, nothing_read, dma_write, NULL, 4, 0},
 };
 static const struct bus_region memory_region = {
-    "testdev memory", MEMORY_BASE, MEMORY_BYTES, memory_read, memory_write, NULL, 8, 0};
+    "testdev memory", MEMORY_BASE, MEMORY_BYTES, storage_read, storage_write, NULL, 8, 0};
 
 struct device *testdev_new(const struct device_env *env, const struct testdev_config *cfg,
                            struct error **err)
@@ -160,6 +179,7 @@ struct device *testdev_new(const struct device_env *env, const struct testdev_co
     }
     device_init(&t->dev, &testdev_ops, "testdev");
     t->config = *cfg;
+    t->ram = env->memory;
     if (bus_claims_add(&t->claims, env->bus, BUS_PIO, ports, ARRAY_SIZE(ports), t, err) ||
         bus_claims_add(&t->claims, env->bus, BUS_MMIO, &memory_region, 1, t, err)) {
         free(t);

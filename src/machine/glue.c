@@ -141,6 +141,8 @@ static void cpu_init(void *opaque, unsigned cpu)
 {
     struct machine *m = opaque;
 
+    /* A SIPI from before is not the one it will wait for. */
+    engine_vcpu_clear(m->vcpu[cpu].engine, REQUEST_SIPI);
     vcpu_request(&m->vcpu[cpu], REQUEST_INIT);
 }
 

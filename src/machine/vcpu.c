@@ -62,11 +62,12 @@ static void vcpu_sleep(struct machine_vcpu *v, uint32_t mask)
 static int vcpu_take_init_sipi(struct machine_vcpu *v)
 {
     struct engine_vcpu *e = v->engine;
-    uint32_t bits = atomic_load(&e->requests) & (REQUEST_INIT | REQUEST_SIPI);
+    const uint32_t both = REQUEST_INIT | REQUEST_SIPI;
+    /* At once: an INIT that comes now is the next one's. */
+    uint32_t bits = atomic_fetch_and(&e->requests, ~both) & both;
     struct x86_state s;
     int rc;
 
-    engine_vcpu_clear(e, bits);
     if (!(bits & REQUEST_INIT) && !v->wait_sipi)
         return 0;                          /* a SIPI nobody waits for is dropped */
     rc = e->ops->get_state(e, &s);

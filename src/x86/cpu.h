@@ -45,6 +45,13 @@ struct x86_env_ops {
     /* 1, 2, 4 or 8 bytes, not crossing a page. */
     uint64_t (*phys_read)(void *env, gpa_t a, unsigned size);
     void (*phys_write)(void *env, gpa_t a, unsigned size, uint64_t value);
+    /* For updates that have to be atomic whatever page they are in. ram_locked gives
+     * the host address of writable RAM even where ram_page() refuses; after each store
+     * there, `stored` is called. split_lock is held around an update of bytes that are
+     * not neighbours in host memory. NULL, all three: there is one vCPU. */
+    uint8_t *(*ram_locked)(void *env, gpa_t page);
+    void (*stored)(void *env, gpa_t a, unsigned size);
+    void (*split_lock)(void *env, bool hold);
     uint64_t (*pio_read)(void *env, uint16_t port, unsigned size);
     void (*pio_write)(void *env, uint16_t port, unsigned size, uint64_t value);
     /* MSRs of the platform (APIC base, x2APIC, TSC deadline, paravirtual

@@ -58,23 +58,55 @@ static bool compare_and_swap(uint8_t *p, unsigned size, uint64_t *old, uint64_t 
     return done;
 }
 
+static uint64_t update_atomically(uint8_t *p, unsigned size, x86_alu_fn *alu, uint64_t b,
+                                  uint16_t *hf)
+{
+    uint16_t before = *hf;
+    uint64_t old = load_host(p, size), new;
+
+    do {
+        *hf = before;
+        new = alu(old, b, size, hf);
+    } while (!compare_and_swap(p, size, &old, new));
+    return old;
+}
+
+/* Of bytes in two places: atomic among updates of this kind. */
+static uint64_t update_split(struct x86_cpu *cpu, const struct x86_locked *l, unsigned size,
+                             x86_alu_fn *alu, uint64_t b, uint16_t *hf)
+{
+    uint8_t bytes[8];
+    uint64_t old;
+
+    cpu->ops->split_lock(cpu->env, true);
+    memcpy(bytes, l->p[0], l->bytes[0]);
+    memcpy(bytes + l->bytes[0], l->p[1], l->bytes[1]);
+    old = load_host(bytes, size);
+    store_host(bytes, size, alu(old, b, size, hf));
+    memcpy(l->p[0], bytes, l->bytes[0]);
+    memcpy(l->p[1], bytes + l->bytes[0], l->bytes[1]);
+    cpu->ops->split_lock(cpu->env, false);
+    return old;
+}
+
 uint64_t x86_update_mem(struct x86_cpu *cpu, gva_t a, unsigned size, bool lock,
                         x86_alu_fn *alu, uint64_t b, uint16_t *hf)
 {
     uint8_t *p = x86_host_ptr(cpu, a, size, X86_WRITE);
-    uint16_t before = *hf;
-    uint64_t old, new;
+    struct x86_locked locked;
+    uint64_t old;
 
+    if (p && lock)
+        return update_atomically(p, size, alu, b, hf);
     if (p) {
         old = load_host(p, size);
-        if (!lock) {
-            store_host(p, size, alu(old, b, size, hf));
-            return old;
-        }
-        do {
-            *hf = before;
-            new = alu(old, b, size, hf);
-        } while (!compare_and_swap(p, size, &old, new));
+        store_host(p, size, alu(old, b, size, hf));
+        return old;
+    }
+    if (lock && x86_locked_ptr(cpu, a, size, &locked)) {
+        old = locked.whole ? update_atomically(locked.p[0], size, alu, b, hf)
+                           : update_split(cpu, &locked, size, alu, b, hf);
+        x86_locked_done(cpu, &locked);
         return old;
     }
     x86_probe(cpu, a, size, X86_WRITE);

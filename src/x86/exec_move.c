@@ -155,24 +155,58 @@ void x86_exec_CMPXCHG(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 /* Memory against expected, replaced by `new` if equal, else written back; the
  * old value comes back in `expected`. */
-static bool exchange_block(struct x86_cpu *cpu, gva_t at, unsigned size, uint64_t expected[2],
-                           const uint64_t new[2])
+static bool exchange_at(uint8_t *p, unsigned size, uint64_t expected[2], const uint64_t new[2])
 {
-    uint8_t *p = x86_host_ptr(cpu, at, size, X86_WRITE);
-    uint64_t old[2] = {0};
     bool same;
 
-    if (p && size == 16) {
+    if (size == 16) {
         __asm__ volatile("lock cmpxchg16b %[mem]"
                          : "+a"(expected[0]), "+d"(expected[1]),
                            [mem] "+m"(*(uint8_t(*)[16])p), "=@ccz"(same)
                          : "b"(new[0]), "c"(new[1]) : "memory");
         return same;
     }
-    if (p) {
-        __asm__ volatile("lock cmpxchgq %[new], %[mem]"
-                         : "+a"(expected[0]), [mem] "+m"(*(uint8_t(*)[8])p), "=@ccz"(same)
-                         : [new] "r"(new[0]) : "memory");
+    __asm__ volatile("lock cmpxchgq %[new], %[mem]"
+                     : "+a"(expected[0]), [mem] "+m"(*(uint8_t(*)[8])p), "=@ccz"(same)
+                     : [new] "r"(new[0]) : "memory");
+    return same;
+}
+
+/* Of 8 bytes in two places; see x86_update_mem. */
+static bool exchange_split(struct x86_cpu *cpu, const struct x86_locked *l, uint64_t *expected,
+                           uint64_t new)
+{
+    uint64_t old;
+    bool same;
+
+    cpu->ops->split_lock(cpu->env, true);
+    memcpy(&old, l->p[0], l->bytes[0]);
+    memcpy((uint8_t *)&old + l->bytes[0], l->p[1], l->bytes[1]);
+    same = old == *expected;
+    if (same) {
+        memcpy(l->p[0], &new, l->bytes[0]);
+        memcpy(l->p[1], (uint8_t *)&new + l->bytes[0], l->bytes[1]);
+    }
+    cpu->ops->split_lock(cpu->env, false);
+    *expected = old;
+    return same;
+}
+
+static bool exchange_block(struct x86_cpu *cpu, gva_t at, unsigned size, uint64_t expected[2],
+                           const uint64_t new[2])
+{
+    uint8_t *p = x86_host_ptr(cpu, at, size, X86_WRITE);
+    struct x86_locked locked;
+    uint64_t old[2] = {0};
+    bool same;
+
+    if (p)
+        return exchange_at(p, size, expected, new);
+    /* CMPXCHG16B is aligned: it is never in two places. */
+    if (x86_locked_ptr(cpu, at, size, &locked) && (locked.whole || size == 8)) {
+        same = locked.whole ? exchange_at(locked.p[0], size, expected, new)
+                            : exchange_split(cpu, &locked, expected, new[0]);
+        x86_locked_done(cpu, &locked);
         return same;
     }
     x86_probe(cpu, at, size, X86_WRITE);

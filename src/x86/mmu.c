@@ -44,6 +44,30 @@ static uint64_t entry_read(struct x86_cpu *cpu, uint64_t at, unsigned bytes)
                       : __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
 }
 
+/* The same update where the engine wants to see stores. */
+static bool entry_update_watched(struct x86_cpu *cpu, const struct walked *w, unsigned bytes,
+                                 uint64_t bits)
+{
+    uint8_t *page = cpu->ops->ram_locked ? cpu->ops->ram_locked(cpu->env, gpa(w->at & PAGE_MASK))
+                                         : NULL;
+    uint64_t old = w->entry;
+    uint32_t old32 = (uint32_t)old;
+    bool done;
+    if (!page) {
+        cpu->ops->phys_write(cpu->env, gpa(w->at), bytes, w->entry | bits);
+        return true;
+    }
+    page += w->at & PAGE_OFFSET_MASK;
+    done = bytes == 8 ? __atomic_compare_exchange_n((uint64_t *)(void *)page, &old, old | bits,
+                                                    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+                      : __atomic_compare_exchange_n((uint32_t *)(void *)page, &old32,
+                                                    old32 | (uint32_t)bits, false,
+                                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (done)
+        cpu->ops->stored(cpu->env, gpa(w->at), bytes);
+    return done;
+}
+
 /* Sets `bits` in the entry if it is still what was walked; false: walk again. */
 static bool entry_update(struct x86_cpu *cpu, const struct walked *w, unsigned bytes,
                          uint64_t bits)
@@ -51,10 +75,8 @@ static bool entry_update(struct x86_cpu *cpu, const struct walked *w, unsigned b
     if ((w->entry & bits) == bits)
         return true;
     uint8_t *page = cpu->ops->ram_page(cpu->env, gpa(w->at & PAGE_MASK), true);
-    if (!page) {
-        cpu->ops->phys_write(cpu->env, gpa(w->at), bytes, w->entry | bits);
-        return true;
-    }
+    if (!page)
+        return entry_update_watched(cpu, w, bytes, bits);
     void *p = page + (w->at & PAGE_OFFSET_MASK);
     if (bytes == 8) {
         uint64_t old = w->entry;
@@ -600,6 +622,34 @@ uint8_t *x86_host_ptr(struct x86_cpu *cpu, gva_t a, unsigned len, enum x86_acces
     if (p)
         note_access(cpu, a, len, access == X86_WRITE);
     return p;
+}
+
+bool x86_locked_ptr(struct x86_cpu *cpu, gva_t a, unsigned len, struct x86_locked *out)
+{
+    unsigned n = in_first_page(a, len);
+    gva_t at[2] = {a, advance(cpu, a, n)};
+    *out = (struct x86_locked){.bytes = {n, len - n}};
+    if (!cpu->ops->ram_locked)
+        return false;
+    probe_kind(cpu, cpu->mode.tlb, a, len, X86_WRITE);
+    for (unsigned i = 0; i < 2 && out->bytes[i]; i++) {
+        uint64_t page = resolve(cpu, cpu->mode.tlb, at[i], X86_WRITE)->phys;
+        out->p[i] = cpu->ops->ram_locked(cpu->env, gpa(page));
+        if (!out->p[i])
+            return false;
+        out->p[i] += at[i].v & PAGE_OFFSET_MASK;
+        out->phys[i] = gpa(page | (at[i].v & PAGE_OFFSET_MASK));
+    }
+    out->whole = n == len || out->p[1] == out->p[0] + n;
+    note_access(cpu, a, len, true);
+    return true;
+}
+
+void x86_locked_done(struct x86_cpu *cpu, const struct x86_locked *l)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (l->bytes[i])
+            cpu->ops->stored(cpu->env, l->phys[i], l->bytes[i]);
 }
 
 /* ---- accesses that are not the program's own ----------------------------- */

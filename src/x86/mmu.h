@@ -91,6 +91,19 @@ void x86_probe(struct x86_cpu *cpu, gva_t a, unsigned len, enum x86_access acces
  * what the access raises. For atomic read-modify-write and vector operands. */
 uint8_t *x86_host_ptr(struct x86_cpu *cpu, gva_t a, unsigned len, enum x86_access access);
 
+/* For an atomic update where x86_host_ptr() gave NULL: the operand's bytes in host
+ * memory although they cross a page or the engine wants to see stores there. They are
+ * all at p[0] if `whole`; else bytes[0] of them there and the rest at p[1]. False: not
+ * RAM. Raises what the access raises. x86_locked_done() after the update. */
+struct x86_locked {
+    uint8_t *p[2];
+    gpa_t phys[2];
+    unsigned bytes[2];
+    bool whole;
+};
+bool x86_locked_ptr(struct x86_cpu *cpu, gva_t a, unsigned len, struct x86_locked *out);
+void x86_locked_done(struct x86_cpu *cpu, const struct x86_locked *l);
+
 /* ---- implicit supervisor accesses: GDT, LDT, IDT, TSS ------------------ */
 uint64_t x86_read_sys(struct x86_cpu *cpu, gva_t a, unsigned size);
 void x86_write_sys(struct x86_cpu *cpu, gva_t a, unsigned size, uint64_t value);

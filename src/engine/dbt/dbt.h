@@ -486,6 +486,7 @@ struct dbt_translation {
     uint64_t returns[DBT_MAX_RETURNS];      /* return addresses pushed within the trace */
     unsigned return_depth;
     bool fpu_checked;
+    bool yields;                            /* PAUSE leaves: there are several vCPUs */
     bool loops;                             /* the trace leads back to its head */
     bool aligned;                           /* this instruction faults unless its operand is */
     uint32_t *countdown;

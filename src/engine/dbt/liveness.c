@@ -118,7 +118,8 @@ bool dbt_unknown_behind(const struct dbt_step *s)
     if (insn->class == X86_CLASS_BRANCH)
         return s->flow != DBT_FLOW_FOLLOWED && s->flow != DBT_FLOW_LOOPS;
     return (insn->class != X86_CLASS_INTEGER && insn->class != X86_CLASS_HOST) ||
-           dbt_is_flags(insn) || dbt_is_mxcsr(insn) || insn->ends_block;
+           dbt_is_flags(insn) || dbt_is_mxcsr(insn) || insn->mnemonic == M(PAUSE) ||
+           insn->ends_block;
 }
 
 /* ---- the plan --------------------------------------------------------------------- */

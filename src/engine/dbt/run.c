@@ -101,6 +101,7 @@ static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
     t->mode = proto->mode;
     t->code_bits = proto->mode & DBT_MODE_BITS;
     t->countdown = proto->countdown;
+    t->yields = d->interp.vcpu.vm->config.cpus > 1;
     t->ran = d->interp.vcpu.vm->config.code_dump ? dbt_cache_counter(d->cache) : NULL;
     if (!dbt_translate(t))
         return NULL;
@@ -535,7 +536,8 @@ static bool help(struct dbt_vcpu *d, struct dbt_frame **f)
     l->site->exits++;
     switch (l->site->helper(d, *f, l->site)) {
     case DBT_HELPED:
-        if (l->block->uses_fpu && d->fpu != DBT_FPU_LIVE)
+        /* Most of these instructions serialise: what others wrote to code counts now. */
+        if (!d->frame->go || l->block->dropped || (l->block->uses_fpu && d->fpu != DBT_FPU_LIVE))
             return jump_on(d, f);
         (*f)->entry = (*f)->exit_pc;
         return true;
@@ -647,6 +649,22 @@ static void interpret_one(struct dbt_vcpu *d, bool fpu)
     engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_INTERPRET);
     interp_one(&d->interp);
     engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
+}
+
+/* Blocks by the interpreter, with at most `fuel` instructions each. */
+static void interpret_step(struct dbt_vcpu *d, int64_t fuel)
+{
+    struct interp *v = &d->interp;
+
+    dbt_fpu_sync(d);
+    d->kept = d->left - fuel;
+    v->fuel = fuel;
+    d->interpreting = true;
+    engine_vcpu_does(&v->vcpu, ENGINE_DOES_INTERPRET);
+    interp_step(v);
+    engine_vcpu_does(&v->vcpu, ENGINE_DOES_OTHER);
+    d->left = d->kept + v->fuel;
+    d->interpreting = false;
 }
 
 static bool quiet(const struct dbt_vcpu *d)
@@ -889,6 +907,28 @@ static struct dbt_block *look_up(struct dbt_vcpu *d)
     return b;
 }
 
+static void interpret_last(struct dbt_vcpu *d)
+{
+    if (d->left > 0)
+        interpret_one(d, true);
+}
+
+/* What cannot be translated now: usually a page of which another vCPU has not said yet
+ * that it will not store to it unseen (interp_code_hold), as it has no host processor
+ * at the moment. */
+static void interpret_some(struct dbt_vcpu *d)
+{
+    enum { STEPS = 16, FUEL = 256 };
+
+    for (unsigned i = 0; i < STEPS; i++) {
+        d->interpreted++;
+        interpret_step(d, FUEL);
+        if (!quiet(d) || !translatable(&d->interp.cpu) ||
+            atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
+            return;
+    }
+}
+
 /* Translated code until the boundary is wanted. */
 static void run_translated(struct dbt_vcpu *d)
 {
@@ -902,8 +942,10 @@ static void run_translated(struct dbt_vcpu *d)
         if (!next.block)
             next.block = look_up(d);
         if (!next.block || (d->counting && next.block->insns - next.insn > d->left)) {
-            if (d->left > 0)
-                interpret_one(d, true);
+            if (next.block || d->counting)
+                interpret_last(d);
+            else
+                interpret_some(d);
             return;
         }
         next = left(d, enter(d, next.block->host + next.block->insn[next.insn].host_offset),
@@ -930,13 +972,7 @@ static enum engine_exit loop(struct dbt_vcpu *d)
         if (!interp_boundary(v, &why))
             return why;
         if (x86_step_watch(&v->cpu) || !translatable(&v->cpu)) {
-            dbt_fpu_sync(d);
-            d->interpreting = true;
-            engine_vcpu_does(&v->vcpu, ENGINE_DOES_INTERPRET);
-            interp_step(v);
-            engine_vcpu_does(&v->vcpu, ENGINE_DOES_OTHER);
-            d->left = v->fuel;
-            d->interpreting = false;
+            interpret_step(d, d->left);
         } else {
             run_translated(d);
         }
@@ -971,7 +1007,7 @@ enum engine_exit dbt_run(struct engine_vcpu *vcpu, uint64_t max_instructions)
         dbt_fpu_park(d);
         engine_vcpu_does(vcpu, ENGINE_DOES_OTHER);
         if (d->interpreting)
-            d->left = v->fuel;
+            d->left = d->kept + v->fuel;
         d->interpreting = false;
         if (!interp_unwound(v)) {
             why = ENGINE_SHUTDOWN;

@@ -72,6 +72,18 @@ enum dbt_helped dbt_help_invpcid(struct dbt_vcpu *d, struct dbt_frame *f,
     return DBT_HELPED_JUMP;
 }
 
+/* ---- spinning ------------------------------------------------------------------------ */
+
+enum dbt_helped dbt_help_pause(struct dbt_vcpu *d, struct dbt_frame *f,
+                               const struct dbt_site *site)
+{
+    if (interp_paused(&d->interp)) {
+        dbt_fpu_park(d);
+        interp_yield(&d->interp);
+    }
+    return DBT_HELPED;
+}
+
 /* ---- MSRs --------------------------------------------------------------------------- */
 
 enum { MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800, MSR_FS_BASE = 0xc0000100, MSR_GS_BASE,

@@ -19,6 +19,7 @@
 dbt_helper dbt_help_syscall, dbt_help_sysret, dbt_help_iret;
 dbt_helper dbt_help_read_cr, dbt_help_write_cr, dbt_help_clts;
 dbt_helper dbt_help_invlpg, dbt_help_invpcid;           /* address in frame.target */
+dbt_helper dbt_help_pause;
 dbt_helper dbt_help_rdmsr, dbt_help_wrmsr;
 /* site.operand says which; address in frame.target */
 enum { DBT_XSAVE, DBT_XSAVEOPT, DBT_XSAVEC, DBT_XRSTOR, DBT_XRSTORS };

@@ -68,21 +68,19 @@ static uint64_t *journal_memory(void)
     void *p = mmap(NULL, JOURNAL_MAX * sizeof(uint64_t), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    BUG_ON(p == MAP_FAILED);
-    return p;
+    return p == MAP_FAILED ? NULL : p;
 }
 
 static void journal_free(struct dbt_journal *j)
 {
     if (j->index)
         munmap(j->index, JOURNAL_MAX * sizeof(uint64_t));
+    j->index = NULL;
 }
 
 /* Entries may be in the journal twice (dbt_tables_flush_page), hence the limit. */
 static void journal_add(struct dbt_space *s, struct dbt_journal *j, uint64_t index)
 {
-    if (!j->index)
-        j->index = journal_memory();
     if (j->count == JOURNAL_MAX)
         journal_flush(s, j);
     if (!j->count || (j->index[j->count - 1] ^ index) >> 9)
@@ -91,7 +89,7 @@ static void journal_add(struct dbt_space *s, struct dbt_journal *j, uint64_t ind
 }
 
 /* The journal for large pages of this gigabyte; the last one takes all that
- * found no place of their own. */
+ * found no place of their own. The first one has memory from the start. */
 static struct dbt_journal *large_journal(struct dbt_space *s, uint64_t gib, bool global)
 {
     struct dbt_large *l = s->large;
@@ -100,7 +98,9 @@ static struct dbt_journal *large_journal(struct dbt_space *s, uint64_t gib, bool
         if (l->gib == gib && l->global == global)
             return &l->journal;
     }
-    if (s->larges < DBT_LARGES_MAX) {
+    if (s->larges < DBT_LARGES_MAX && !l->journal.index)
+        l->journal.index = journal_memory();
+    if (s->larges < DBT_LARGES_MAX && l->journal.index) {
         l->gib = gib;
         l->global = global;
         s->larges++;
@@ -120,6 +120,17 @@ static struct dbt_journal *journal_for(struct dbt_space *s, uint64_t index, bool
 
 /* ---- spaces ---------------------------------------------------------------- */
 
+static void space_unmap(struct dbt_space *s)
+{
+    if (s->reservation)
+        munmap(s->reservation, reservation_bytes());
+    journal_free(&s->small[0]);
+    journal_free(&s->small[1]);
+    for (unsigned i = 0; i < DBT_LARGES_MAX; i++)
+        journal_free(&s->large[i].journal);
+    s->reservation = NULL;
+}
+
 static int space_map(struct dbt_tables *t, struct dbt_space *s)
 {
     uint8_t *p = mmap(NULL, reservation_bytes(), PROT_READ | PROT_WRITE,
@@ -137,21 +148,18 @@ static int space_map(struct dbt_tables *t, struct dbt_space *s)
         return r;
     }
     s->reservation = p;
+    s->small[0].index = journal_memory();
+    s->small[1].index = journal_memory();
+    s->large[0].journal.index = journal_memory();       /* so that there is a last one */
+    if (!s->small[0].index || !s->small[1].index || !s->large[0].journal.index) {
+        space_unmap(s);
+        return -ENOMEM;
+    }
     s->frame = (struct dbt_frame *)(p + STACK_BYTES);
     s->write = (uint64_t *)(p + STACK_BYTES + dbt_tables_write_disp());
     s->read = s->write + TABLE_BYTES / 8;
     s->jumped = DBT_JUMPED_MAX + 1;
     return 0;
-}
-
-static void space_unmap(struct dbt_space *s)
-{
-    if (s->reservation)
-        munmap(s->reservation, reservation_bytes());
-    journal_free(&s->small[0]);
-    journal_free(&s->small[1]);
-    for (unsigned i = 0; i < s->larges; i++)
-        journal_free(&s->large[i].journal);
 }
 
 struct dbt_tables *dbt_tables_new(unsigned users_max, struct error **err)

@@ -332,6 +332,8 @@ static bool emit_translated(struct dbt_translation *t, const struct dbt_step *s)
         return !(insn->isa & ~t->cpu->model->features.w[0]) && dbt_emit_system(t, insn);
     if (!executable(t, insn))
         return false;
+    if (insn->mnemonic == ZYDIS_MNEMONIC_PAUSE && t->yields)
+        return dbt_emit_pause(t);
     if (insn->class == X86_CLASS_HOST && !dbt_is_gpr_only(insn))
         emit_fpu_check(t);
     /* An indirect jump to nowhere is taken back by decoding it again (run.c). */

@@ -104,6 +104,7 @@ void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
 /* ---- translate_system.c -------------------------------------------------- */
 /* A system instruction; also says whether the block goes on. False: the interpreter's. */
 bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn);
+bool dbt_emit_pause(struct dbt_translation *t);
 /* May straight code go on behind it, although it ends blocks of the interpreter? */
 bool dbt_system_goes_on(const struct x86_insn *insn);
 

@@ -146,6 +146,11 @@ bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn)
     }
 }
 
+bool dbt_emit_pause(struct dbt_translation *t)
+{
+    return help(t, dbt_help_pause, 0, true);
+}
+
 bool dbt_system_goes_on(const struct x86_insn *insn)
 {
     switch (insn->mnemonic) {

@@ -87,6 +87,7 @@ struct dbt_vcpu {
     bool counting;                          /* exactly `left` instructions may be executed */
     bool interpreting;                      /* interp_step is running: it counts in fuel */
     int64_t left;
+    int64_t kept;                           /* of which interp_step() may not have so much */
     bool forget;                            /* drop all code before going on */
     const struct memory_region *region[DBT_REGIONS];    /* where page walks met RAM */
     unsigned regions;                       /* met so far */

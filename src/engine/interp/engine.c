@@ -142,6 +142,7 @@ static int interp_vm_create(const struct engine_vm_config *cfg, struct engine_vm
     }
     if (!m)
         goto no_memory;
+    pthread_mutex_init(&m->split_lock, NULL);
     m->vm.ops = &engine_interp;
     m->vm.config = *cfg;
     m->features = cfg->model->features.w[0];

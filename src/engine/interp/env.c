@@ -146,6 +146,31 @@ static void env_phys_write(void *env, gpa_t a, unsigned size, uint64_t value)
     interp_inside(v);
 }
 
+/* ---- atomic updates of watched memory ------------------------------------ */
+
+static uint8_t *env_ram_locked(void *env, gpa_t page)
+{
+    struct interp *v = env;
+    const struct memory_region *r = region_at(v, page.v);
+
+    return r && !(r->flags & MEMORY_READONLY) ? r->host.p + (page.v - r->base.v) : NULL;
+}
+
+static void env_stored(void *env, gpa_t a, unsigned size)
+{
+    ram_written(env, a, size);
+}
+
+static void env_split_lock(void *env, bool hold)
+{
+    struct interp *v = env;
+
+    if (hold)
+        pthread_mutex_lock(&v->vm->split_lock);
+    else
+        pthread_mutex_unlock(&v->vm->split_lock);
+}
+
 /* ---- ports, MSRs, task priority ---------------------------------------- */
 
 static uint64_t env_pio_read(void *env, uint16_t port, unsigned size)
@@ -272,6 +297,9 @@ const struct x86_env_ops interp_env_ops = {
     .ram_page = env_ram_page,
     .phys_read = env_phys_read,
     .phys_write = env_phys_write,
+    .ram_locked = env_ram_locked,
+    .stored = env_stored,
+    .split_lock = env_split_lock,
     .pio_read = env_pio_read,
     .pio_write = env_pio_write,
     .msr_read = env_msr_read,

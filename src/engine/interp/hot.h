@@ -107,6 +107,6 @@ extern op_fn *const hot_pop_reg[2], *const hot_leave[2];
 extern op_fn *const hot_call[2], *const hot_call_indirect[2][2], *const hot_ret[2];
 extern op_fn *const hot_jump_indirect[2][2];
 extern op_fn *const hot_jcc[16];
-op_fn hot_nop, hot_cdqe, hot_cwde, hot_cdq, hot_cqo, hot_jmp;
+op_fn hot_nop, hot_pause, hot_cdqe, hot_cwde, hot_cdq, hot_cqo, hot_jmp;
 
 #endif

@@ -67,6 +67,7 @@ enum {
     INTERP_INBOX = 64,
     INTERP_MODE_MASK = 15,             /* of `key`: what decoding depends on */
     INTERP_CACHE_BYTES = 32 << 20,     /* address space; touched as it fills */
+    INTERP_PAUSES = 64,                /* PAUSEs until the host may run somebody else */
 };
 
 /* Operand references are byte offsets into struct interp, so that one handler
@@ -145,6 +146,7 @@ struct interp_vm {
     struct interp *_Atomic *vcpu;      /* config.cpus of them, NULL until created */
     uint64_t features;                 /* the model's, as far as x86_insn.isa goes */
     _Atomic bool dirty_logging;
+    pthread_mutex_t split_lock;        /* x86_env_ops.split_lock */
 };
 
 /* The fields up to `cpu` are at small offsets, for struct op. */
@@ -170,6 +172,8 @@ struct interp {
     uint64_t counted;                  /* fuel not yet in the instruction counter */
     uint64_t tsc_offset;               /* guest TSC - clock_ticks */
     _Atomic bool running;
+    unsigned pauses, yields;           /* since the last yield; of these, close together */
+    uint64_t yielded;                  /* host TSC */
     const struct memory_region *region;    /* the last one looked at */
 
     uint8_t *arena;                    /* blocks, ops, insns; emptied as a whole */
@@ -211,6 +215,13 @@ bool interp_unwound(struct interp *v);
 void interp_step(struct interp *v);
 /* One instruction, not under watch. */
 void interp_one(struct interp *v);
+/* PAUSE: the guest spins. Who it waits for may have no host processor, so now and
+ * then, when interp_paused() says so, interp_yield() gives this one away. */
+static inline bool interp_paused(struct interp *v)
+{
+    return ++v->pauses >= INTERP_PAUSES && v->vm->vm.config.cpus > 1;
+}
+void interp_yield(struct interp *v);
 /* Recomputes `key`; `forget` also moves the generation. */
 static inline void interp_key_update(struct interp *v, bool forget)
 {

@@ -126,6 +126,13 @@ const struct op *hot_nop(struct interp *v, const struct op *op)
     NEXT;
 }
 
+const struct op *hot_pause(struct interp *v, const struct op *op)
+{
+    if (unlikely(interp_paused(v)))
+        interp_yield(v);
+    NEXT;
+}
+
 const struct op *hot_cwde(struct interp *v, const struct op *op)
 {
     GPR(X86_RAX) = (uint32_t)(int16_t)GPR(X86_RAX);

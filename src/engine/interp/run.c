@@ -9,6 +9,9 @@
  */
 #include "engine/interp/chain.h"
 #include "engine/interp/interp.h"
+
+#include <sched.h>
+#include <time.h>
 #include "base/fault.h"
 #include "x86/alu.h"
 #include "x86/hostinsn.h"
@@ -349,6 +352,24 @@ void interp_one(struct interp *v)
     v->fuel = 1;
     code_segment_update(v);
     run_one(v);
+}
+
+/* Yields help when the host has somebody else to run here. Spinning that does not end
+ * by them sleeps a little, so that the host moves others to this processor. */
+void interp_yield(struct interp *v)
+{
+    enum { NEAR_TICKS = 300000, YIELDS_MAX = 40, SLEEP_NS = 20000 };
+    static const struct timespec nap = {.tv_nsec = SLEEP_NS};
+
+    v->yields = __builtin_ia32_rdtsc() - v->yielded < NEAR_TICKS ? v->yields + 1 : 0;
+    v->pauses = 0;
+    interp_outside(v);
+    if (v->yields < YIELDS_MAX)
+        sched_yield();
+    else
+        nanosleep(&nap, NULL);
+    interp_inside(v);
+    v->yielded = __builtin_ia32_rdtsc();
 }
 
 static enum engine_exit loop(struct interp *v)

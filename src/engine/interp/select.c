@@ -317,7 +317,8 @@ static op_fn *move_handler(const struct interp *v, const struct x86_insn *insn, 
     case M(CDQE): return hot_cdqe;
     case M(CDQ): return hot_cdq;
     case M(CQO): return hot_cqo;
-    case M(NOP): case M(PAUSE): case M(LFENCE): case M(SFENCE): case M(ENDBR64): return hot_nop;
+    case M(PAUSE): return hot_pause;
+    case M(NOP): case M(LFENCE): case M(SFENCE): case M(ENDBR64): return hot_nop;
     case M(PUSH): return push(v, insn, op);
     case M(POP): return pop(v, insn, op);
     case M(LEAVE): return flow_index(v, insn) < 0 ? NULL : hot_leave[flow_index(v, insn)];
