@@ -85,7 +85,8 @@ static void dma_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
         return;
     }
     put_le32(bytes, (uint32_t)value);
-    (void)memory_write(t->ram, gpa(t->state.dma_address), bytes, sizeof bytes);
+    if (t->ram)
+        (void)memory_write(t->ram, gpa(t->state.dma_address), bytes, sizeof bytes);
 }
 
 static uint64_t storage_read(void *opaque, uint64_t offset, unsigned size)
