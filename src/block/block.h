@@ -81,6 +81,8 @@ struct block_open {
     bool readonly;
     bool no_lock;            /* look at an image that somebody has open */
     bool no_backing;         /* for tools: leave the backing chain closed */
+    bool checking;           /* for check and repair: open it however damaged it is */
+    bool compress;           /* for tools: formats that can compress whole clusters written */
     bool discard;            /* pass discards on (default: -ENOTSUP) */
     struct log *log;         /* may be NULL */
     unsigned depth;          /* block/node.h's: how many images stand on this one */

@@ -30,16 +30,18 @@ static int read_failed(const struct block *b, uint64_t at, int rc, struct error 
 /* Writes the runs of grains that are not zero. */
 static int write_grains(struct block *to, uint64_t at, const uint8_t *buf, size_t bytes)
 {
+    /* Only whole clusters can be compressed. */
+    const size_t grain = to->compress ? min_u64(to->info.best_align, PIECE_BYTES) : GRAIN_BYTES;
     size_t from = 0;
     int rc = 0;
 
     while (from < bytes && !rc) {
         size_t end = from;
-        bool zero = all_zero(buf + from, min_u64(GRAIN_BYTES, bytes - from));
+        bool zero = all_zero(buf + from, min_u64(grain, bytes - from));
 
         do
-            end += min_u64(GRAIN_BYTES, bytes - end);
-        while (end < bytes && all_zero(buf + end, min_u64(GRAIN_BYTES, bytes - end)) == zero);
+            end += min_u64(grain, bytes - end);
+        while (end < bytes && all_zero(buf + end, min_u64(grain, bytes - end)) == zero);
         if (!zero)
             rc = node_write(to, at + from, buf + from, end - from);
         from = end;

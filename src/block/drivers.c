@@ -8,6 +8,7 @@
 
 const struct block_driver *const block_drivers[] = {
     &block_raw,
+    &block_qcow2,
     &block_file,
 #ifdef RING3_NBD
     &block_nbd,

@@ -6,6 +6,7 @@
 struct block_driver;
 
 extern const struct block_driver block_raw;
+extern const struct block_driver block_qcow2;
 extern const struct block_driver block_file;
 extern const struct block_driver block_fault;
 extern const struct block_driver block_nbd;      /* with libnbd */

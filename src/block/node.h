@@ -45,7 +45,7 @@ struct block {
     void *state;                 /* the driver's: set by open, freed by close */
     char *name;                  /* as given: for messages */
     enum block_cache cache;
-    bool readonly, discard;
+    bool readonly, discard, compress;
     bool is_below;               /* no end, see above */
     struct log *log;             /* may be NULL */
     struct block_info info;      /* the core's copy: driver->info after open and resize */

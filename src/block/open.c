@@ -25,7 +25,8 @@ static struct block *node_new(struct block_io *io, const struct block_driver *dr
     BUG_ON(!b);
     *b = (struct block){.driver = driver, .io = io, .name = strdup(how->name),
                         .cache = how->cache, .readonly = how->readonly,
-                        .discard = how->discard, .log = how->log, .depth = how->depth};
+                        .discard = how->discard,
+                        .compress = how->compress, .log = how->log, .depth = how->depth};
     BUG_ON(!b->name);
     return b;
 }
@@ -213,6 +214,7 @@ struct block *node_open_backing(struct block *b, const struct block_open *how, c
     mine.name = path;
     mine.format = format;
     mine.readonly = true;
+    mine.checking = mine.compress = false;
     mine.depth = b->depth + 1;
     struct block *backing = block_open(b->io, &mine, err);
     if (!backing)

@@ -249,7 +249,10 @@ int image_check(struct image_job *job)
 {
     if (!json_possible(job))
         return CLI_CANNOT_START;
-    struct block *b = image_open(job, job->operand[0], job->o.format, !job->o.repair, true);
+    struct block_open how = {.name = job->operand[0], .format = job->o.format,
+                             .readonly = !job->o.repair, .no_backing = true,
+                             .no_lock = job->o.shared, .checking = true};
+    struct block *b = block_open(job->io, &how, &job->err);
     return b ? image_close(job, b, check(job, b)) : image_failed(job);
 }
 
