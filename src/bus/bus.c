@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bug.h"
 #include "base/error.h"
@@ -30,6 +31,12 @@ struct bus {
     pthread_mutex_t lock;
     struct table ordinary[BUS_SPACE_COUNT], lockless[BUS_SPACE_COUNT];
     _Atomic uint64_t unclaimed;
+    /* Looked at by vCPUs without the VM lock: hence a lock of their own, inside of it. */
+    pthread_rwlock_t bells_lock;
+    struct bus_doorbell *bell;
+    _Atomic size_t bells;
+    void (*bell_changed)(void *opaque, const struct bus_doorbell *bell, bool on);
+    void *bell_opaque;
 };
 
 struct bus *bus_new(struct log *log)
@@ -39,6 +46,7 @@ struct bus *bus_new(struct log *log)
     BUG_ON(!bus);
     bus->log = log;
     pthread_mutex_init(&bus->lock, NULL);
+    pthread_rwlock_init(&bus->bells_lock, NULL);
     return bus;
 }
 
@@ -50,6 +58,8 @@ void bus_free(struct bus *bus)
         free(bus->ordinary[i].r);
         free(bus->lockless[i].r);
     }
+    free(bus->bell);
+    pthread_rwlock_destroy(&bus->bells_lock);
     pthread_mutex_destroy(&bus->lock);
     free(bus);
 }
@@ -169,6 +179,63 @@ void bus_for_each(const struct bus *bus, enum bus_space space,
         else
             fn(arg, &b->r[j++]);
     }
+}
+
+/* ---- doorbells ---- */
+
+void bus_doorbell_listen(struct bus *bus,
+                         void (*changed)(void *opaque, const struct bus_doorbell *bell, bool on),
+                         void *opaque)
+{
+    bus->bell_changed = changed;
+    bus->bell_opaque = opaque;
+    for (size_t i = 0; changed && i < bus->bells; i++)
+        changed(opaque, &bus->bell[i], true);
+}
+
+void bus_doorbell_add(struct bus *bus, const struct bus_doorbell *bell)
+{
+    pthread_rwlock_wrlock(&bus->bells_lock);
+    bus->bell = realloc(bus->bell, (bus->bells + 1) * sizeof *bus->bell);
+    BUG_ON(!bus->bell);
+    bus->bell[bus->bells] = *bell;
+    bus->bells++;
+    pthread_rwlock_unlock(&bus->bells_lock);
+    if (bus->bell_changed)
+        bus->bell_changed(bus->bell_opaque, bell, true);
+}
+
+void bus_doorbell_remove(struct bus *bus, int fd)
+{
+    struct bus_doorbell gone = {.fd = -1};
+
+    pthread_rwlock_wrlock(&bus->bells_lock);
+    for (size_t i = 0; i < bus->bells; i++) {
+        if (bus->bell[i].fd != fd)
+            continue;
+        gone = bus->bell[i];
+        bus->bell[i] = bus->bell[--bus->bells];
+        break;
+    }
+    pthread_rwlock_unlock(&bus->bells_lock);
+    if (gone.fd >= 0 && bus->bell_changed)
+        bus->bell_changed(bus->bell_opaque, &gone, false);
+}
+
+static bool ring(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
+{
+    uint64_t one = 1;
+    bool rung = false;
+
+    pthread_rwlock_rdlock(&bus->bells_lock);
+    for (size_t i = 0; i < bus->bells && !rung; i++) {
+        const struct bus_doorbell *b = &bus->bell[i];
+
+        rung = b->addr == addr && (!b->size || b->size == size) &&
+               (!b->match || b->value == value) && write(b->fd, &one, sizeof one) == sizeof one;
+    }
+    pthread_rwlock_unlock(&bus->bells_lock);
+    return rung;
 }
 
 /* ---- accesses ---- */
@@ -295,5 +362,7 @@ void bus_write(struct bus *bus, enum bus_space space, uint64_t addr, unsigned si
     struct access a = {addr, size, true, value & ones(size)};
 
     BUG_ON(!size_is_legal(space, size));
+    if (space == BUS_MMIO && bus->bells && ring(bus, addr, size, a.value))
+        return;
     bus_access(bus, space, &a);
 }

@@ -62,6 +62,25 @@ void bus_for_each(const struct bus *bus, enum bus_space space,
 uint64_t bus_read(struct bus *bus, enum bus_space space, uint64_t addr, unsigned size);
 void bus_write(struct bus *bus, enum bus_space space, uint64_t addr, unsigned size,
                uint64_t value);
+/*
+ * DOORBELLS. A write at `addr` in memory space (with `match`: only of `value`) adds 1 to
+ * the eventfd `fd` and is done: no device is called, no VM lock taken. `size` 0 is any
+ * width. Adding, removing and listening happen with the VM lock held, while vCPUs run. An
+ * engine that can have the kernel do it listens; writes it takes never come to the bus.
+ * The region behind stays, for reads and for what does not match.
+ */
+struct bus_doorbell {
+    uint64_t addr, value;
+    unsigned size;
+    bool match;
+    int fd;
+};
+void bus_doorbell_add(struct bus *bus, const struct bus_doorbell *bell);
+void bus_doorbell_remove(struct bus *bus, int fd);          /* not there: fine */
+void bus_doorbell_listen(struct bus *bus,
+                         void (*changed)(void *opaque, const struct bus_doorbell *bell, bool on),
+                         void *opaque);
+
 uint64_t bus_unclaimed(const struct bus *bus);   /* how many accesses nobody answered */
 
 #endif

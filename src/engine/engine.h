@@ -139,11 +139,22 @@ struct engine_vm_config {
                                             count their executions then. NULL: not wanted */
 };
 
+/* A write to memory that signals an eventfd; size 0: any width. */
+struct engine_doorbell {
+    uint64_t address, value;
+    unsigned size;
+    bool match;
+    int fd;
+};
+
 /* Embedded first in each engine's own struct. */
 struct engine_vm {
     const struct engine_ops *ops;
     struct engine_vm_config config;
     const struct engine_irqchip_ops *irqchip;   /* NULL: the machine brings its own */
+    /* Has the kernel signal an eventfd on a write (bus/bus.h, doorbells). NULL: cannot;
+     * -errno: not this one, its writes go the usual way. Any thread. */
+    int (*doorbell)(struct engine_vm *vm, const struct engine_doorbell *bell, bool on);
 };
 
 struct engine_vcpu {

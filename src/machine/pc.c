@@ -128,6 +128,18 @@ static void pc_defaults(struct machine_config *cfg)
     cfg->debug_exit_port = PC_DEBUG_EXIT;
 }
 
+/* A refusal costs speed, nothing else. */
+static void engine_doorbell(void *opaque, const struct bus_doorbell *bell, bool on)
+{
+    struct machine *m = opaque;
+    const struct engine_doorbell d = {.address = bell->addr, .value = bell->value,
+                                      .size = bell->size, .match = bell->match, .fd = bell->fd};
+
+    if (m->vm->doorbell(m->vm, &d, on) < 0)
+        log_trace(m->log, ENGINE, "the engine does not take the doorbell at 0x%llx",
+                  (unsigned long long)bell->addr);
+}
+
 static int pc_build(struct machine *m, struct error **err)
 {
     const struct machine_config *cfg = &m->config;
@@ -148,6 +160,8 @@ static int pc_build(struct machine *m, struct error **err)
     if (rc)
         return rc;
     machine_lock(m);
+    if (m->vm->doorbell)
+        bus_doorbell_listen(m->bus, engine_doorbell, m);
     rc = make_irqchip(m, &env, err);
     wiring.msi = msi_of(m);
     if (!rc)

@@ -25,6 +25,9 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 enum { F_SEG_MAX = 1 << 2, F_RO = 1 << 5, F_BLK_SIZE = 1 << 6, F_FLUSH = 1 << 9,
        F_TOPOLOGY = 1 << 10, F_CONFIG_WCE = 1 << 11, F_MQ = 1 << 12, F_DISCARD = 1 << 13,
        F_WRITE_ZEROES = 1 << 14 };
+/* From so many requests in flight on, no notifications are asked for: completions look
+ * into the queues. */
+enum { BUSY = 8 };
 enum { CONFIG_WCE = 32, RANGE_UNMAP = 1, RANGE_SECTORS_MAX = 1 << 22 };
 
 struct blk_state {
@@ -41,7 +44,8 @@ struct virtio_blk {
     void (*failed)(void *opaque, const char *name, int error);
     void *opaque;
     struct request *spare, *waiting;         /* waiting: failed, to be tried again */
-    unsigned waits;
+    unsigned waits, in_flight;
+    bool serving;
     uint8_t config[CONFIG_BYTES];
     char serial[VIRTIO_BLK_SERIAL_BYTES];
 };
@@ -86,6 +90,8 @@ static void request_put(struct request *r)
     r->blk->spare = r;
 }
 
+static void serve_quiet(struct virtio_blk *b);
+
 static void finish(struct request *r, uint8_t status)
 {
     struct virtio_queue *q = r->queue;
@@ -108,10 +114,12 @@ static void done(struct block_request *br, int rc)
     struct request *r = br->opaque;
     struct virtio_blk *b = r->blk;
 
+    b->in_flight--;
     if (rc == -ENOTSUP && br->op == BLOCK_DISCARD)
         rc = 0;
     if (!rc || !b->failed || rc == -EINVAL || rc == -EROFS) {
         finish(r, rc == 0 ? S_OK : rc == -ENOTSUP ? S_UNSUPP : S_IOERR);
+        serve_quiet(b);
         return;
     }
     r->next = b->waiting;
@@ -131,6 +139,7 @@ static void submit(struct request *r, enum block_op op, uint64_t offset, uint64_
         .opaque = r, .flags = through && (op == BLOCK_WRITE || op == BLOCK_WRITE_ZEROES)
                                   ? BLOCK_FUA : 0,
     };
+    r->blk->in_flight++;
     block_submit(r->blk->block, &r->r);
 }
 
@@ -247,25 +256,46 @@ static void handle(struct request *r)
     }
 }
 
-static void blk_notify(struct virtio_device *vd, struct virtio_queue *q)
+/* Everything that waits goes to the image in one batch. */
+static void submit_all(struct virtio_blk *b, struct virtio_queue *q)
 {
-    struct virtio_blk *b = to_blk(vd);
+    struct request *r;
 
     block_plug(b->io);
-    do {
-        struct request *r;
-
-        virtio_queue_kicks(q, false);
-        while ((r = request_get(b))) {
-            r->queue = q;
-            if (!virtio_queue_pop(q, r->chain)) {
-                request_put(r);
-                break;
-            }
-            handle(r);
+    while ((r = request_get(b))) {
+        r->queue = q;
+        if (!virtio_queue_pop(q, r->chain)) {
+            request_put(r);
+            break;
         }
-    } while (virtio_queue_kicks(q, true));
+        handle(r);
+    }
     block_unplug(b->io);
+}
+
+static void serve(struct virtio_blk *b, struct virtio_queue *q)
+{
+    b->serving = true;
+    do {
+        virtio_queue_kicks(q, false);
+        submit_all(b, q);
+    } while (b->in_flight < BUSY && virtio_queue_kicks(q, true));
+    b->serving = false;
+}
+
+/* Queues whose notifications are off are looked into at every completion; what is
+ * completed inside of serve() is seen by its loop. */
+static void serve_quiet(struct virtio_blk *b)
+{
+    for (unsigned i = 0; !b->serving && i < b->vd.queues; i++)
+        if (b->vd.queue[i].live && b->vd.queue[i].quiet)
+            serve(b, &b->vd.queue[i]);
+}
+
+static void blk_notify(struct virtio_device *vd, struct virtio_queue *q)
+{
+    if (!to_blk(vd)->serving)
+        serve(to_blk(vd), q);
 }
 
 void virtio_blk_retry(struct virtio_device *vd)
@@ -283,8 +313,10 @@ void virtio_blk_retry(struct virtio_device *vd)
         struct request *r = list;
 
         list = r->next;
+        b->in_flight++;
         block_submit(b->block, &r->r);
     }
+    serve_quiet(b);
     virtio_leave(vd);
 }
 
@@ -343,12 +375,21 @@ static void blk_reset(struct virtio_device *vd)
         request_put(r);
     }
     b->waits = 0;
+    b->in_flight = 0;
     b->state.write_cache = b->write_back;
 }
 
 static void blk_quiesce(struct virtio_device *vd)
 {
     block_drain(to_blk(vd)->block);
+}
+
+/* Notifications may have been off, or lost with whoever saved the state. */
+static void blk_resume(struct virtio_device *vd)
+{
+    for (unsigned i = 0; i < vd->queues; i++)
+        if (vd->queue[i].live)
+            blk_notify(vd, &vd->queue[i]);
 }
 
 static void blk_describe(struct virtio_device *vd, struct strbuf *out)
@@ -406,6 +447,7 @@ static const struct virtio_ops blk_ops = {
     .notify = blk_notify,
     .reset = blk_reset,
     .quiesce = blk_quiesce,
+    .resume = blk_resume,
     .describe = blk_describe,
     .destroy = blk_destroy,
     .state = &desc,

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "bus/claims.h"
-#include "virtio/virtio.h"
+#include "virtio/thread.h"
 
 enum {
     REG_MAGIC = 0x000, REG_VERSION = 0x004, REG_DEVICE_ID = 0x008, REG_VENDOR_ID = 0x00c,
@@ -189,6 +189,8 @@ static void mmio_destroy(struct device *dev)
 {
     struct virtio_mmio *t = to_mmio(dev);
 
+    if (t->vd->thread)
+        virtio_thread_unbell(t->vd->thread, t->claims.bus);
     bus_claims_release(&t->claims);
     virtio_device_destroy(t->vd);
     free(t);
@@ -229,5 +231,7 @@ struct device *virtio_mmio_new(const struct device_env *env, const struct virtio
         free(t);
         return NULL;
     }
+    for (unsigned i = 0; vd->thread && i < vd->queues; i++)
+        virtio_thread_bell(vd->thread, env->bus, i, cfg->base + REG_QUEUE_NOTIFY, true);
     return &t->dev;
 }

@@ -11,7 +11,7 @@
 
 #include "base/byteorder.h"
 #include "base/error.h"
-#include "virtio/virtio.h"
+#include "virtio/thread.h"
 
 enum { BAR = 0, BAR_BYTES = 0x8000, AT_COMMON = 0x0000, AT_ISR = 0x1000, AT_CONFIG = 0x2000,
        AT_NOTIFY = 0x3000, AT_MSIX_TABLE = 0x4000, AT_MSIX_PENDING = 0x5000, PART_BYTES = 0x1000,
@@ -24,6 +24,7 @@ struct virtio_pci {
     struct virtio_device *vd;
     struct pci_function pci;
     struct pci_bus *bus;
+    struct bus *memory_bus;
     unsigned access_capability;
 };
 
@@ -300,6 +301,21 @@ static void add_capabilities(struct virtio_pci *p)
     memset(f->writable + p->access_capability + CAP_OFFSET, 0xff, 12);
 }
 
+/* ---- doorbells that need no VM lock ---------------------------------------- */
+
+static void moved(struct pci_function *f)
+{
+    struct virtio_pci *p = of_function(f);
+    struct virtio_thread *t = p->vd->thread;
+    uint64_t base;
+
+    if (!t)
+        return;
+    virtio_thread_unbell(t, p->memory_bus);
+    for (unsigned i = 0; pci_bar_mapped(f, BAR, &base) && i < t->queues; i++)
+        virtio_thread_bell(t, p->memory_bus, i, base + AT_NOTIFY + i * NOTIFY_MULTIPLIER, false);
+}
+
 /* ---- interrupts ---------------------------------------------------------- */
 
 static void raise(void *opaque, enum virtio_interrupt what, unsigned queue)
@@ -400,10 +416,12 @@ struct device *virtio_pci_new(const struct device_env *env, struct pci_bus *bus,
     device_init(&p->dev, &transport_ops, vd->name);
     p->vd = vd;
     p->bus = bus;
+    p->memory_bus = env->bus;
     pci_function_init(&p->pci, &vd->state.pci, vd->name, &id);
     pci_bar_set(&p->pci, BAR, PCI_BAR_MEMORY64, BAR_BYTES, &bar_ops);
     add_capabilities(p);
     p->pci.config_read = config_read;
+    p->pci.moved = moved;
     p->pci.config_written = config_written;
     vd->transport = (struct virtio_transport){raise, p};
     if (pci_bus_add(bus, &p->pci, -1, err)) {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "bus/bus.h"
 
 /* In the I/O thread, with its lock. */
 static void rung(void *opaque, unsigned events)
@@ -59,6 +60,21 @@ void virtio_thread_kick(struct virtio_thread *t, unsigned queue)
 
     if (queue < t->queues)
         (void)!write(t->queue[queue].event, &one, sizeof one);
+}
+
+void virtio_thread_bell(struct virtio_thread *t, struct bus *bus, unsigned queue, uint64_t addr,
+                        bool match)
+{
+    const struct bus_doorbell bell = {.addr = addr, .value = queue, .match = match,
+                                      .size = match ? 4 : 0, .fd = t->queue[queue].event};
+
+    bus_doorbell_add(bus, &bell);
+}
+
+void virtio_thread_unbell(struct virtio_thread *t, struct bus *bus)
+{
+    for (unsigned i = 0; i < t->queues; i++)
+        bus_doorbell_remove(bus, t->queue[i].event);
 }
 
 void virtio_thread_detach(struct virtio_thread *t)

@@ -45,6 +45,10 @@ void virtio_thread_free(struct virtio_thread *t);
 /* For device.c. */
 void virtio_thread_note(struct virtio_thread *t, enum virtio_interrupt what, unsigned queue);
 void virtio_thread_kick(struct virtio_thread *t, unsigned queue);
+/* Where the queue's doorbell is in memory now; `match`: writes of its number. VM lock. */
+void virtio_thread_bell(struct virtio_thread *t, struct bus *bus, unsigned queue, uint64_t addr,
+                        bool match);
+void virtio_thread_unbell(struct virtio_thread *t, struct bus *bus);
 /* The device is about to go; thread's lock held. */
 void virtio_thread_detach(struct virtio_thread *t);
 

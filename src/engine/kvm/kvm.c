@@ -94,6 +94,17 @@ static int check_required(const struct kvm_vm *vm, struct error **err)
     return 0;
 }
 
+static int set_doorbell(struct engine_vm *engine_vm, const struct engine_doorbell *bell, bool on)
+{
+    struct kvm_ioeventfd io = {
+        .addr = bell->address, .len = bell->size, .fd = bell->fd, .datamatch = bell->value,
+        .flags = (bell->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
+                 (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
+    };
+
+    return ioctl(kvm_vm_of(engine_vm)->fd, KVM_IOEVENTFD, &io) < 0 ? -errno : 0;
+}
+
 static void ask_caps(struct kvm_vm *vm)
 {
     struct kvm_caps *c = &vm->caps;
@@ -102,6 +113,7 @@ static void ask_caps(struct kvm_vm *vm)
     c->debugregs = check_extension(vm, KVM_CAP_DEBUGREGS);
     c->readonly_mem = check_extension(vm, KVM_CAP_READONLY_MEM);
     c->signal_msi = check_extension(vm, KVM_CAP_SIGNAL_MSI);
+    vm->vm.doorbell = check_extension(vm, KVM_CAP_IOEVENTFD) ? set_doorbell : NULL;
     c->tsc_deadline = check_extension(vm, KVM_CAP_TSC_DEADLINE_TIMER);
     c->tsc_control = check_extension(vm, KVM_CAP_TSC_CONTROL);
     c->smm = check_extension(vm, KVM_CAP_X86_SMM);
