@@ -46,6 +46,7 @@ static inline void eoi(void) { *(volatile uint32_t *)0xfee000b0 = 0; }
 void shoot_down(void (*fn)(void));
 
 void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
 
 #define pause() __builtin_ia32_pause()
 #define barrier() __asm__ volatile("" ::: "memory")

@@ -10,8 +10,9 @@
  *
  * Channel 0 wakes the host only for rising edges of OUT, the one thing an edge-
  * triggered interrupt 0 can notice; the level between two edges is brought up
- * to date when the guest programs the channel. Edges the host was too late for
- * are merged, and none comes less than MIN_PERIOD_NS after the one before.
+ * to date when the guest programs the channel. Periodic edges that the host was too
+ * late for follow, LATE_EDGES at most and the rest is merged, as systems count
+ * interrupts while they wait; none comes less than MIN_PERIOD_NS after the one before.
  *
  * Port 0x61 is here because all it has to do with is channel 2 and because the
  * in-kernel twin of this chip includes it. Gates 0 and 1 are tied high.
@@ -27,7 +28,7 @@
 #include "irqchip/state.h"
 
 enum { PORT_PIT = 0x40, PORT_CONTROL_B = 0x61, CHANNELS = 3, CONTROL_WORD = 3 };
-enum { MIN_PERIOD_NS = 20000, REFRESH_HALF_NS = 15085 };
+enum { LATE_EDGES = 8, MIN_PERIOD_NS = 20000, REFRESH_HALF_NS = 15085 };
 enum { RW_LATCH = 0, RW_LSB = 1, RW_MSB = 2, RW_BOTH = 3, READ_BACK = 3 };
 enum { READ_BACK_NO_COUNT = 0x20, READ_BACK_NO_STATUS = 0x10 };
 enum { STATUS_NULL = 0x40, STATUS_OUT = 0x80 };
@@ -238,8 +239,17 @@ static void irq_catch_up(struct i8254 *pit)
     irq_set(pit, false);
     irq_set(pit, true);
     /* A period below the limit skips edges; an ordinary one skips none. */
-    bool short_period = periodic(c) && tick_to_ns(loaded(c)) < MIN_PERIOD_NS;
-    irq_plan(pit, short_period ? now + MIN_PERIOD_NS : now);
+    uint64_t period_ns = periodic(c) ? tick_to_ns(loaded(c)) : 0;
+    if (!period_ns || period_ns < MIN_PERIOD_NS) {
+        irq_plan(pit, period_ns ? now + MIN_PERIOD_NS : now);
+        return;
+    }
+    uint64_t late_ns = LATE_EDGES * period_ns, due_ns = pit->state.irq_due_ns;
+    irq_plan(pit, now - due_ns > late_ns ? now - late_ns : due_ns);
+    if (pit->state.irq_due_ns && pit->state.irq_due_ns < now + MIN_PERIOD_NS) {
+        pit->state.irq_due_ns = now + MIN_PERIOD_NS;
+        irq_arm(pit);
+    }
 }
 
 static void fire(void *opaque)
