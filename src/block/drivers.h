@@ -9,7 +9,5 @@ extern const struct block_driver block_raw;
 extern const struct block_driver block_qcow2;
 extern const struct block_driver block_file;
 extern const struct block_driver block_fault;
-extern const struct block_driver block_nbd;      /* with libnbd */
-extern const struct block_driver block_http;     /* with libcurl */
 
 #endif

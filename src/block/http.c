@@ -19,8 +19,7 @@
 
 #include "base/bug.h"
 #include "base/error.h"
-#include "block/drivers.h"
-#include "block/node.h"
+#include "block/module.h"
 
 enum { HANDLES = 8, CONNECT_S = 10, SILENCE_S = 20, REDIRECTS = 5, PIECE_BYTES = 4 << 20 };
 
@@ -242,14 +241,17 @@ static void http_info(const struct block *b, struct block_info *out)
     out->best_align = 1 << 16;
 }
 
-static const char *const http_schemes[] = {"http://", "https://", NULL};
+/* Which ones is in drivers.c; that there are any makes it a protocol. */
+static const char *const schemes[] = {NULL};
 
-const struct block_driver block_http = {
+static const struct block_driver driver = {
     .name = "http",
     .summary = "a file on a web server, read-only",
-    .schemes = http_schemes,
+    .schemes = schemes,
     .open = http_open,
     .close = http_close,
     .info = http_info,
     .perform = http_perform,
 };
+
+BLOCK_MODULE(driver);

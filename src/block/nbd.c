@@ -22,8 +22,7 @@
 
 #include "base/bug.h"
 #include "base/error.h"
-#include "block/drivers.h"
-#include "block/node.h"
+#include "block/module.h"
 
 enum { CONNECTIONS = 4, CONNECT_MS = 5000, ANSWER_MS = 30000, PIECE_BYTES = 4 << 20 };
 
@@ -205,61 +204,20 @@ static int flush(struct block *b)
     return lost ? -EIO : rc;
 }
 
-static int transfer(struct block *b, const struct block_request *r)
+static int transfer(struct block *b, enum block_op op, unsigned flags, uint64_t offset, void *buf,
+                    size_t bytes)
 {
-    struct nbd *n = b->state;
-    bool copies = r->iovs != 1;
-    char *buf = copies ? malloc(min_u64(r->bytes, n->piece)) : NULL;
-    uint64_t at = 0;
-    int rc = 0;
-
-    if (copies && !buf)
-        return -ENOMEM;
-    while (at < r->bytes && !rc) {
-        uint64_t len = min_u64(r->bytes - at, n->piece);
-        char *p = copies ? buf : (char *)r->iov[0].iov_base + at;
-
-        if (copies && r->op == BLOCK_WRITE)
-            iov_to_buffer(r->iov, r->iovs, at, p, len);
-        rc = command(b, r, p, r->offset + at, len);
-        if (!rc && copies && r->op == BLOCK_READ)
-            iov_from_buffer(r->iov, r->iovs, at, p, len);
-        at += len;
-    }
-    free(buf);
-    return rc;
+    return command(b, &(struct block_request){.op = op, .flags = flags}, buf, offset, bytes);
 }
 
-static int nbd_zero_range(struct block *b, const struct block_request *r)
+/* TRIM and WRITE_ZEROES carry no data and have lengths of 32 bits. */
+static int without_data(struct block *b, const struct block_request *r)
 {
-    const struct nbd *n = b->state;
+    const uint64_t most = 1u << 30;
     int rc = 0;
 
-    if (n->can_zero) {
-        for (uint64_t at = 0; at < r->bytes && !rc; at += 1u << 30)
-            rc = command(b, r, NULL, r->offset + at, min_u64(r->bytes - at, 1u << 30));
-        return rc;
-    }
-    char *zeroes = calloc(1, min_u64(r->bytes, n->piece));
-    if (!zeroes)
-        return -ENOMEM;
-    struct block_request w = *r;
-    w.op = BLOCK_WRITE;
-    for (uint64_t at = 0; at < r->bytes && !rc; at += n->piece)
-        rc = command(b, &w, zeroes, r->offset + at, min_u64(r->bytes - at, n->piece));
-    free(zeroes);
-    return rc;
-}
-
-static int trim(struct block *b, const struct block_request *r)
-{
-    const struct nbd *n = b->state;
-    int rc = 0;
-
-    if (!b->discard || !n->can_trim)
-        return -ENOTSUP;
-    for (uint64_t at = 0; at < r->bytes && !rc; at += 1u << 30)
-        rc = command(b, r, NULL, r->offset + at, min_u64(r->bytes - at, 1u << 30));
+    for (uint64_t at = 0; at < r->bytes && !rc; at += most)
+        rc = command(b, r, NULL, r->offset + at, min_u64(r->bytes - at, most));
     return rc;
 }
 
@@ -271,6 +229,8 @@ static int nbd_perform(struct block *b, const struct block_request *r)
 
     if (r->op == BLOCK_FLUSH)
         return flush(b);
+    if (r->op == BLOCK_DISCARD && !(b->discard && n->can_trim))
+        return -ENOTSUP;
     if (r->offset + r->bytes > n->bytes)
         return r->op == BLOCK_READ ? -EIO : -ENOSPC;     /* an export has an end */
     if (b->cache == BLOCK_WRITETHROUGH)
@@ -280,8 +240,10 @@ static int nbd_perform(struct block *b, const struct block_request *r)
         n->unflushed = true;
         pthread_mutex_unlock(&n->lock);
     }
-    rc = r->op == BLOCK_DISCARD ? trim(b, &mine) :
-         r->op == BLOCK_WRITE_ZEROES ? nbd_zero_range(b, &mine) : transfer(b, &mine);
+    if (r->op == BLOCK_DISCARD || (r->op == BLOCK_WRITE_ZEROES && n->can_zero))
+        rc = without_data(b, &mine);
+    else
+        rc = node_pieces(b, &mine, n->piece, transfer);
     bool durable = r->op != BLOCK_READ && r->op != BLOCK_DISCARD && mine.flags & BLOCK_FUA;
     return rc || !durable || n->can_fua ? rc : flush(b);
 }
@@ -355,14 +317,17 @@ static void nbd_info(const struct block *b, struct block_info *out)
     out->max_discard_bytes = b->discard && n->can_trim && !b->readonly ? 1u << 30 : 0;
 }
 
-static const char *const nbd_schemes[] = {"nbd://", "nbds://", "nbd+unix://", "nbds+unix://", NULL};
+/* Which ones is in drivers.c; that there are any makes it a protocol. */
+static const char *const schemes[] = {NULL};
 
-const struct block_driver block_nbd = {
+static const struct block_driver driver = {
     .name = "nbd",
     .summary = "an export of an NBD server",
-    .schemes = nbd_schemes,
+    .schemes = schemes,
     .open = nbd_open,
     .close = nbd_node_close,
     .info = nbd_info,
     .perform = nbd_perform,
 };
+
+BLOCK_MODULE(driver);

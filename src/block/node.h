@@ -57,6 +57,7 @@ struct block {
 struct block_driver {
     const char *name, *summary;
     const char *const *schemes;      /* protocols: "nbd", "http", ...; NULL: a format */
+    const char *module;              /* the rest is there (block/module.h), or NULL */
     /* Formats: how sure these first bytes are this format's: 0 to 100. */
     int (*probe)(const uint8_t *head, size_t len, uint64_t file_bytes);
     /* Sets b->state; may set b->readonly. On failure, nothing of it is left. */
@@ -90,9 +91,10 @@ struct block_driver {
 };
 
 extern const struct block_driver *const block_drivers[];    /* ends with NULL */
-const struct block_driver *block_driver_find(const char *name);      /* NULL: there is none */
 /* The protocol that `name` (a file name or URL) goes to; NULL: an unknown "scheme://". */
 const struct block_driver *block_protocol_for(const char *name);
+/* The driver behind a row: itself, or what its module has. */
+const struct block_driver *block_driver_load(const struct block_driver *d, struct error **err);
 /* What is behind "scheme:"; the name itself when there is no scheme of ours. */
 const char *block_name_path(const char *name);
 
@@ -142,6 +144,12 @@ struct block *node_open_backing(struct block *b, const struct block_open *how, c
                                 const char *format, struct error **err);
 /* That path by itself: for messages and tools. The caller frees it. */
 char *node_backing_path(const char *image, const char *backing);
+
+/* READ, WRITE or WRITE_ZEROES (then as writes) by calls of `fn`, of at most `piece` bytes
+ * each, until one fails: for perform of protocols whose library takes plain buffers. */
+typedef int node_piece_fn(struct block *b, enum block_op op, unsigned flags, uint64_t offset,
+                          void *buf, size_t bytes);
+int node_pieces(struct block *b, const struct block_request *r, size_t piece, node_piece_fn *fn);
 
 /* ---- pieces of iovecs ---------------------------------------------------- */
 

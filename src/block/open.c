@@ -68,7 +68,8 @@ struct block *node_open_protocol(struct block_io *io, const struct block_open *h
     struct strbuf all = {0};
 
     if (driver) {
-        struct block *b = open_node(io, driver, NULL, how, err);
+        driver = block_driver_load(driver, err);
+        struct block *b = !driver ? NULL : open_node(io, driver, NULL, how, err);
         if (b)
             b->is_below = true;
         return b;

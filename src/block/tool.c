@@ -33,13 +33,18 @@ int block_create(struct block_io *io, const char *name, const char *format, uint
         return -EINVAL;
     if (!f->create)
         return error_set(err, ENOTSUP, "images of format %s cannot be created", format);
+    if (protocol) {
+        protocol = block_driver_load(protocol, err);
+        if (!protocol)
+            return -ELIBACC;
+    }
     if (!protocol || !protocol->make)
         return error_set(err, ENOTSUP, "cannot create '%s': only files can be created", name);
     int rc = protocol->make(name, flags & BLOCK_REPLACE, err);
     if (rc)
         return rc;
     rc = fill(io, f, name, bytes, options, err);
-    if (rc)
+    if (rc && protocol->unmake)
         protocol->unmake(name);
     return rc;
 }
@@ -48,6 +53,8 @@ void block_remove(const char *name)
 {
     const struct block_driver *protocol = block_protocol_for(name);
 
+    if (protocol)
+        protocol = block_driver_load(protocol, NULL);
     if (protocol && protocol->unmake)
         protocol->unmake(name);
 }
