@@ -2,8 +2,8 @@
 /*
  * copy.c - two images at a time: convert's copying, and comparing.
  *
- * What block_map() says reads as zeroes is not read at all. What is read and turns
- * out to be zeroes is not written: the target was just created.
+ * What block_map() says reads as zeroes is not read at all, and zeroes are only written
+ * where the target does not have them: an image just created has, a device may not.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,7 +27,24 @@ static int read_failed(const struct block *b, uint64_t at, int rc, struct error 
                      strerror(-rc));
 }
 
-/* Writes the runs of grains that are not zero. */
+/* Makes [at, at + bytes) zero where it is not said to be so already. */
+static int make_zero(struct block *to, uint64_t at, uint64_t bytes)
+{
+    int rc = 0;
+
+    while (bytes && !rc) {
+        struct block_extent e;
+
+        rc = block_map(to, at, bytes, &e);
+        if (!rc && !(e.flags & BLOCK_EXTENT_ZERO))
+            rc = node_zero(to, at, e.bytes, BLOCK_MAY_UNMAP);
+        at += rc ? 0 : e.bytes;
+        bytes -= rc ? 0 : e.bytes;
+    }
+    return rc;
+}
+
+/* Runs of grains that are zero, and of those that are not. */
 static int write_grains(struct block *to, uint64_t at, const uint8_t *buf, size_t bytes)
 {
     /* Only whole clusters can be compressed. */
@@ -42,11 +59,17 @@ static int write_grains(struct block *to, uint64_t at, const uint8_t *buf, size_
         do
             end += min_u64(grain, bytes - end);
         while (end < bytes && all_zero(buf + end, min_u64(grain, bytes - end)) == zero);
-        if (!zero)
-            rc = node_write(to, at + from, buf + from, end - from);
+        rc = zero ? make_zero(to, at + from, end - from) :
+             node_write(to, at + from, buf + from, end - from);
         from = end;
     }
     return rc;
+}
+
+static int write_failed(const struct block *b, uint64_t at, int rc, struct error **err)
+{
+    return error_set(err, -rc, "cannot write '%s' at offset %" PRIu64 ": %s", b->name, at,
+                     strerror(-rc));
 }
 
 static int copy_run(struct block *from, struct block *to, uint64_t at, uint64_t bytes,
@@ -57,10 +80,7 @@ static int copy_run(struct block *from, struct block *to, uint64_t at, uint64_t 
     if (rc)
         return read_failed(from, at, rc, err);
     rc = write_grains(to, at, buf, bytes);
-    if (rc)
-        return error_set(err, -rc, "cannot write '%s' at offset %" PRIu64 ": %s", to->name, at,
-                         strerror(-rc));
-    return 0;
+    return rc ? write_failed(to, at, rc, err) : 0;
 }
 
 int block_copy(struct block *from, struct block *to, block_progress_fn *progress, void *opaque,
@@ -82,7 +102,11 @@ int block_copy(struct block *from, struct block *to, block_progress_fn *progress
             read_failed(from, at, rc, err);
             break;
         }
-        if (!(e.flags & BLOCK_EXTENT_ZERO)) {
+        if (e.flags & BLOCK_EXTENT_ZERO) {
+            rc = make_zero(to, at, e.bytes);
+            if (rc)
+                write_failed(to, at, rc, err);
+        } else {
             /* Pieces end on round offsets: clusters of the target are filled at once. */
             e.bytes = min_u64(e.bytes, PIECE_BYTES - at % PIECE_BYTES);
             rc = copy_run(from, to, at, e.bytes, buf, err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * nfs.c - files on NFS servers without mounting them, by libnfs:
- * "nfs://server/path/file[?uid=N&gid=N...]" (RFC 1813).
+ * "nfs://server/path/file[?uid=N&gid=N...]" (RFC 1813). With "version=4" (RFC 7530) the
+ * releases of the library up to 4.0 read but cannot write.
  *
  * The library serves one thread at a time, so requests go one after the other under
  * the driver's lock. It reconnects by itself; a write is only counted as done when the
@@ -25,7 +26,21 @@ struct nfs {
     pthread_mutex_t lock;
     struct nfs_context *server;
     struct nfsfh *file;
+    size_t piece;                    /* what the server takes and gives at once */
 };
+
+/* creat() opens for less than its file's owner may do, so what it made is opened again. */
+static int make_and_open(struct nfs *n, const char *path, int flags)
+{
+    int rc = 0;
+
+    if (flags & O_CREAT) {
+        rc = nfs_creat(n->server, path, 0666, &n->file);
+        if (!rc)
+            rc = nfs_close(n->server, n->file);
+    }
+    return rc ? rc : nfs_open(n->server, path, flags & ~O_CREAT, &n->file);
+}
 
 /* Like open(2), on a server. */
 static int open_file(const char *name, int flags, struct nfs *n, struct error **err)
@@ -44,8 +59,7 @@ static int open_file(const char *name, int flags, struct nfs *n, struct error **
         rc = nfs_mount(n->server, url->server, url->path);
     }
     if (!rc)
-        rc = flags & O_CREAT ? nfs_creat(n->server, url->file, 0666, &n->file) :
-             nfs_open(n->server, url->file, flags, &n->file);
+        rc = make_and_open(n, url->file, flags);
     if (rc) {
         error_set(err, -rc, "cannot open '%s': %s", name, nfs_get_error(n->server));
         if (!url)
@@ -102,7 +116,7 @@ static int nfs_perform(struct block *b, const struct block_request *r)
         return -ENOTSUP;
     pthread_mutex_lock(&n->lock);
     if (r->op != BLOCK_FLUSH)
-        rc = node_pieces(b, r, PIECE_BYTES, piece);
+        rc = node_pieces(b, r, n->piece, piece);
     if (!rc && r->op != BLOCK_READ && b->cache != BLOCK_UNSAFE && !b->readonly &&
         (through || r->op == BLOCK_FLUSH)) {
         rc = nfs_fsync(n->server, n->file);
@@ -122,6 +136,8 @@ static int nfs_node_open(struct block *b, const struct block_open *how, struct e
         free(n);
         return rc;
     }
+    n->piece = min_u64(nfs_get_readmax(n->server), nfs_get_writemax(n->server));
+    n->piece = n->piece ? min_u64(n->piece, PIECE_BYTES) : PIECE_BYTES;
     pthread_mutex_init(&n->lock, NULL);
     b->state = n;
     return 0;
@@ -170,6 +186,21 @@ static int nfs_make(const char *name, bool replace, struct error **err)
     return rc;
 }
 
+static void nfs_unmake(const char *name)
+{
+    struct nfs_context *server = nfs_init_context();
+    struct nfs_url *url = server ? nfs_parse_url_full(server, name) : NULL;
+
+    if (url) {
+        nfs_set_timeout(server, ANSWER_MS);
+        if (nfs_mount(server, url->server, url->path) == 0)
+            nfs_unlink(server, url->file);
+        nfs_destroy_url(url);
+    }
+    if (server)
+        nfs_destroy_context(server);
+}
+
 static int nfs_resize(struct block *b, uint64_t bytes, struct error **err)
 {
     struct nfs *n = b->state;
@@ -195,6 +226,7 @@ static const struct block_driver driver = {
     .info = nfs_info,
     .perform = nfs_perform,
     .make = nfs_make,
+    .unmake = nfs_unmake,
     .resize = nfs_resize,
 };
 

@@ -75,7 +75,12 @@ static int raw_create(struct block *below, uint64_t bytes, const char *options,
         error_set(err, EINVAL, "a raw image has no backing file and needs a size");
         return -EINVAL;
     }
-    rc = node_resize(below, bytes, err);
+    /* What cannot change its size need only be large enough. */
+    if (below->driver->resize)
+        rc = node_resize(below, bytes, err);
+    else if (node_bytes(below) < bytes)
+        rc = error_set(err, ENOSPC, "'%s' has %" PRIu64 " bytes, and %" PRIu64 " are needed",
+                       below->name, node_bytes(below), bytes);
     if (rc || o.preallocate == PREALLOCATE_OFF)
         return rc;
     if (o.preallocate == PREALLOCATE_FALLOC) {

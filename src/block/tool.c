@@ -38,9 +38,12 @@ int block_create(struct block_io *io, const char *name, const char *format, uint
         if (!protocol)
             return -ELIBACC;
     }
-    if (!protocol || !protocol->make)
-        return error_set(err, ENOTSUP, "cannot create '%s': only files can be created", name);
-    int rc = protocol->make(name, flags & BLOCK_REPLACE, err);
+    if (!protocol || (!protocol->make && !(flags & BLOCK_REPLACE))) {
+        error_set(err, ENOTSUP, "cannot create '%s': only files can be created", name);
+        error_hint(err, "--force writes on what is there");
+        return -ENOTSUP;
+    }
+    int rc = protocol->make ? protocol->make(name, flags & BLOCK_REPLACE, err) : 0;
     if (rc)
         return rc;
     rc = fill(io, f, name, bytes, options, err);

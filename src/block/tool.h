@@ -28,7 +28,8 @@ enum { BLOCK_REPLACE = 1 };
  *           (block/qcow2_create.c has the whole table)
  *
  * A file that is there is refused (-EEXIST) unless BLOCK_REPLACE; what was begun is
- * taken away again on failure.
+ * taken away again on failure. A device, a logical unit or an export is only filled, with
+ * BLOCK_REPLACE: it is not emptied first.
  */
 int block_create(struct block_io *io, const char *name, const char *format, uint64_t bytes,
                  const char *options, unsigned flags, struct error **err);
@@ -107,8 +108,8 @@ const char *block_name(const struct block *b);
 
 /* ---- between two images -------------------------------------------------- */
 
-/* Copies all of `from` to `to`, which was just created and is as long at least:
- * zeroes are left out. `progress` may be NULL. */
+/* Copies all of `from` to `to`, which is as long at least; zeroes take no space where `to`
+ * has them anyway. `progress` may be NULL. */
 typedef void block_progress_fn(void *opaque, uint64_t done, uint64_t bytes);
 int block_copy(struct block *from, struct block *to, block_progress_fn *progress, void *opaque,
                struct error **err);

@@ -128,6 +128,101 @@ class Nbd(RemoteTest):
             self.refused("no answer within 5 s", "info", f"nbd://127.0.0.1:{s.getsockname()[1]}/")
 
 
+class Targets(RemoteTest):
+    """Images written to servers, read back there."""
+
+    def filled(self, url, store):
+        """The image is put on `url`, over noise; what `store` has is compared."""
+        self.done("convert", "--force", "--output-format", "raw", self.path("disk"), url)
+        with open(store, "rb") as f:
+            self.assertTrue(f.read()[:len(self.data)] == self.data)
+        self.assertIn("the same", self.done("compare", self.path("disk"), url))
+
+    def store(self):
+        with open(self.path("store"), "wb") as f:
+            f.write(os.urandom(len(self.data)))
+        return self.path("store")
+
+    @unittest.skipUnless(built_in("nbd") and shutil.which("nbdkit"), "no libnbd or nbdkit")
+    def test_nbd(self):
+        url = f"nbd+unix:///?socket={self.path('nbd.sock')}"
+        store = self.store()
+        self.serve("nbdkit", "-f", "-U", self.path("nbd.sock"), "file", store,
+                   sock=self.path("nbd.sock"))
+        self.refused("only files can be created; --force", "convert", "--output-format", "raw",
+                     self.path("disk"), url)
+        self.filled(url, store)
+
+    @unittest.skipUnless(built_in("iscsi") and shutil.which("tgtd"), "no libiscsi or tgt")
+    def test_iscsi(self):
+        store, ipc = self.store(), self.path("ipc")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        env = {**os.environ, "TGT_IPC_SOCKET": ipc}
+        p = subprocess.Popen(["tgtd", "-f", "--iscsi", f"portal=127.0.0.1:{port}"], env=env,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        target = "iqn.2024-01.org.example:disk"
+
+        def admin(*args):
+            return subprocess.run(["tgtadm", "--lld", "iscsi", "--tid", "1", *args], env=env,
+                                  capture_output=True, timeout=PATIENCE)
+        for _ in range(100):
+            if admin("--op", "new", "--mode", "target", "-T", target).returncode == 0:
+                break
+            if p.poll() is not None:
+                self.skipTest("tgtd does not start here (it wants root)")
+            time.sleep(0.05)
+        admin("--op", "new", "--mode", "logicalunit", "--lun", "1", "-b", store)
+        admin("--op", "bind", "--mode", "target", "-I", "ALL")
+        url = f"iscsi://127.0.0.1:{port}/{target}"
+        self.filled(url + "/1", store)
+        self.refused("cannot connect", "info", url + "/7", status=HOST_FAILED)
+        self.refused("Target not found", "info", url + "x/1", status=HOST_FAILED)
+        self.refused("iscsi://.user", "info", "iscsi://127.0.0.1", status=CANNOT_START)
+
+    @unittest.skipUnless(built_in("nfs") and shutil.which("ganesha.nfsd"), "no libnfs or ganesha")
+    def test_nfs(self):
+        """NFS 4, which needs no port mapper; libnfs 4.0 cannot write with that."""
+        os.mkdir(self.path("export"))
+        shutil.copy(self.path("disk"), self.path("export/disk"))
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        with open(self.path("conf"), "w") as f:
+            f.write(f"""NFS_CORE_PARAM {{ NFS_Port = {port}; Protocols = 4; Enable_NLM = false;
+                Enable_RQUOTA = false; Bind_addr = 127.0.0.1; }}
+                NFSv4 {{ Graceless = true; RecoveryRoot = {self.path("recovery")}; }}
+                EXPORT {{ Export_Id = 1; Path = {self.path("export")}; Pseudo = /x;
+                Access_Type = RW; Protocols = 4; Squash = No_Root_Squash; SecType = sys;
+                FSAL {{ Name = VFS; }} }}""")
+        p = subprocess.Popen(["ganesha.nfsd", "-F", "-f", self.path("conf"), "-L",
+                              self.path("log"), "-p", self.path("pid")],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        url = f"nfs://127.0.0.1/x/%s?nfsport={port}&version=4"
+        for _ in range(100):
+            if "NFSERR" in (err := image("info", url % "no").stderr.decode()) or "NOENT" in err:
+                break
+            if p.poll() is not None:
+                self.skipTest("ganesha does not start here (it wants root)")
+            time.sleep(0.1)
+        self.copies(url % "disk")
+        self.done("create", "--format", "raw", url % "new", "1M")
+        self.refused("File exists", "create", "--format", "raw", url % "new", "1M")
+        self.done("resize", "--format", "raw", url % "new", "+1M")
+        self.assertEqual(os.stat(self.path("export/new")).st_size, 2 * MIB)
+
+    @unittest.skipUnless(built_in("rbd"), "ring3 has no Ceph (librbd)")
+    def test_rbd(self):
+        """No cluster here: what goes wrong before one is reached."""
+        self.refused("is not rbd://pool/image", "info", "rbd://pool")
+        self.refused("ceph.conf", "info", "rbd://pool/image")
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves server.data by ranges; `mode` says how it misbehaves."""
     protocol_version = "HTTP/1.1"

@@ -189,7 +189,7 @@ static void test_locks(void **state)
 int main(int argc, char **argv)
 {
     if (argc == 3)
-        return be_other_process(argv[1], argv[2]);
+        _exit(be_other_process(argv[1], argv[2]));       /* with what it has open */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_bad_rules),
