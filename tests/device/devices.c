@@ -21,6 +21,9 @@
 #include "device/testdev.h"
 #include "device/uart16550.h"
 #include "irqchip/intc.h"
+#include "memory/memory.h"
+#include "pci/pci.h"
+#include "virtio/balloon.h"
 
 static int one(struct rig *rig, struct device *dev)
 {
@@ -340,7 +343,114 @@ static uint64_t intc_poke(struct rig *rig, struct rig_random *r)
     }
 }
 
+/* ---- virtio ---- */
+
+enum { VIRTIO_RAM_BYTES = 1 << 20, RINGS = 0x4000 };
+#define VIRTIO_MMIO_BASE 0xeb000000ull
+#define PCI_ECAM         0xe0000000ull
+
+/* RAM that is nowhere: what is in memory is no state of a device, and copies of a device
+ * would see different rings. tests/unit/virtio_queue.c has the rings. */
+static int virtio_memory(struct rig *rig, const struct device_env *env, struct device_env *out)
+{
+    struct memory *m = memory_new(VIRTIO_RAM_BYTES, NULL);
+
+    if (!m)
+        return -1;
+    rig->part = m;
+    *out = *env;
+    out->memory = m;
+    return 0;
+}
+
+static void virtio_destroy(struct rig *rig)
+{
+    while (rig->devices)
+        device_destroy(rig->device[--rig->devices]);
+    memory_free(rig->part);
+    rig->part = NULL;
+}
+
+static int virtio_made(struct rig *rig, struct device *dev)
+{
+    if (dev) {
+        rig->device[rig->devices++] = dev;
+        return 0;
+    }
+    virtio_destroy(rig);
+    return -1;
+}
+
+static int balloon_mmio_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct virtio_mmio_config cfg = {.base = VIRTIO_MMIO_BASE, .irq = rig_line(rig, 5)};
+    struct device_env with;
+    struct virtio_device *vd;
+
+    if (virtio_memory(rig, env, &with))
+        return -1;
+    vd = virtio_balloon_new(&with, "balloon0", err);
+    vd->features |= VIRTIO_F_PACKED;
+    return virtio_made(rig, virtio_mmio_new(&with, &cfg, vd, err));
+}
+
+static struct irq_line pci_rig_line(void *opaque, unsigned n)
+{
+    return rig_line(opaque, n);
+}
+
+static void pci_rig_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    rig_note(opaque, address ^ data);
+}
+
+static int balloon_pci_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct pci_bus_config cfg = {
+        .ecam = PCI_ECAM, .memory = {0xc0000000, 1 << 20}, .line = pci_rig_line,
+        .line_opaque = rig, .msi = {pci_rig_msi, rig},
+    };
+    struct device_env with;
+    struct device *host;
+
+    if (virtio_memory(rig, env, &with))
+        return -1;
+    host = pci_bus_new(&with, &cfg, err);
+    if (virtio_made(rig, host))
+        return -1;
+    return virtio_made(rig, virtio_pci_new(&with, pci_bus_of(host),
+                                           virtio_balloon_new(&with, "balloon0", err), err));
+}
+
+/* One step of a driver: through status and features to queues and doorbells. */
+static uint64_t virtio_poke(struct rig *rig, struct rig_random *r)
+{
+    struct virtio_device *vd = virtio_of(rig->device[rig->devices - 1]);
+    struct virtio_queue *q = virtio_queue_of(vd, (unsigned)rig_random_below(r, vd->queues));
+
+    switch (rig_random_below(r, 3)) {
+    case 0:
+        virtio_set_status(vd, 0);
+        virtio_set_features(vd, 0, (uint32_t)vd->features & (uint32_t)rig_random(r));
+        virtio_set_features(vd, 1, 1 | (uint32_t)(rig_random(r) & vd->features >> 32));
+        virtio_set_status(vd, VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+        break;
+    case 1:
+        q->state->descriptors = RINGS * (q->index + 1ull);
+        q->state->driver = q->state->descriptors + 0x1000;
+        q->state->device = q->state->descriptors + 0x2000;
+        virtio_queue_set_ready(q, rig_random_below(r, 8) != 0);
+        break;
+    default:
+        virtio_kick(vd, q->index);
+        break;
+    }
+    return vd->state.status;
+}
+
 const struct kit_row kit_rows[] = {
+    {"virtio-balloon-mmio", balloon_mmio_make, virtio_destroy, virtio_poke},
+    {"virtio-balloon-pci", balloon_pci_make, virtio_destroy, virtio_poke},
     {"acpi_pm", pm_make, NULL, pm_poke},
     {"debug_exit", debug_exit_make, NULL, NULL},
     {"debugcon", debugcon_make, NULL, NULL},
