@@ -56,6 +56,7 @@ image:
 test: all $(GUEST)/initrd.cpio.gz
 	@tools/setup build guest image test
 	@tools/make-image || echo "make: no Debian image: the tests that boot it are skipped"
+	@tools/fetch-guest --e1000
 	@tools/run-tests
 
 check: all

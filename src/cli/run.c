@@ -32,7 +32,7 @@
 
 struct run_options {
     const char *kernel, *initrd, *append;
-    struct option_list modules, disks, devices;
+    struct option_list modules, disks, nets, devices;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace, *dump_blocks;
@@ -52,6 +52,9 @@ static const struct option options[] = {
                                     "cache, readonly, serial, id, queues, iothread,\n"
                                     "on-error, discard, transport", OPTION_LIST, FIELD(disks),
      .paths = ",|file"},
+    {"net", "KIND[,key=value...]", "network card; may be given more than once. Kinds: user, tap,\n"
+                                   "socket, none. Keys: model, mac, queues, iothread, capture,\n"
+                                   "...", OPTION_LIST, FIELD(nets), .paths = "capture|tftp"},
     {"device", "NAME[,key=value...]", "another device; may be given more than once; 'list'\n"
                                       "shows them", OPTION_LIST, FIELD(devices), .paths = "socket"},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
@@ -310,6 +313,7 @@ static struct machine_config machine_config(struct run *run)
     c.append = o->append;
     c.modules = o->modules.item;
     c.disks = o->disks.item;
+    c.nets = o->nets.item;
     c.devices = o->devices.item;
     c.memory_bytes = o->memory_bytes;
     c.cpus = (unsigned)o->cpus;

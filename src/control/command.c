@@ -202,6 +202,7 @@ const struct command command_info_table[] = {
     {"engine", "", "what executes the guest", info_engine},
     {"pci", "", "the PCI bus: functions and where their BARs are", info_pci},
     {"virtio", "", "virtio devices, their queues, doorbells and interrupts", info_virtio},
+    {"network", "", "network cards, forwarded ports, what passed", info_network},
     {"block", "", "disks and what was done to them", info_block},
     {"cpuid", "", "what CPUID tells the guest", info_cpuid},
     {NULL},

@@ -161,6 +161,12 @@ int info_block(struct machine *m, int argc, char **argv, struct strbuf *out)
     return 0;
 }
 
+int info_network(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    machine_describe_network(m, out);
+    return 0;
+}
+
 int info_cpuid(struct machine *m, int argc, char **argv, struct strbuf *out)
 {
     const struct x86_cpu_model *model = machine_engine_vm(m)->config.model;

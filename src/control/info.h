@@ -14,6 +14,7 @@ int info_memory(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_engine(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_pci(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_virtio(struct machine *m, int argc, char **argv, struct strbuf *out);
+int info_network(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_block(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_cpuid(struct machine *m, int argc, char **argv, struct strbuf *out);
 

@@ -55,6 +55,7 @@ struct machine_config {
     const char *kernel, *initrd, *append;
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
     const char *const *disks;      /* texts of --disk, NULL-terminated, or NULL */
+    const char *const *nets;       /* of --net */
     const char *const *devices;    /* texts of --device, likewise (machine/plug.h) */
     uint64_t memory_bytes;
     unsigned cpus;
@@ -142,6 +143,8 @@ void machine_describe_virtio(struct machine *m, struct strbuf *out);
 void machine_describe_block(struct machine *m, struct strbuf *out);
 /* What the guest is asked to do without. -ENODEV: there is no balloon. */
 int machine_balloon(struct machine *m, uint64_t bytes, struct error **err);
+/* Network cards, what is at their other end, what passed. */
+void machine_describe_network(struct machine *m, struct strbuf *out);
 /* `--device list`: names and what they are. */
 void machine_list_devices(struct strbuf *out);
 /* Guest and host code of everything translated. EINVAL: this engine does not translate. */

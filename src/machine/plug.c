@@ -66,6 +66,8 @@ int plug_all(const struct plug *p, struct error **err)
 
     for (size_t i = 0; cfg->disks && cfg->disks[i] && !rc; i++)
         rc = plug_disk(p, cfg->disks[i], err);
+    for (unsigned i = 0; cfg->nets && cfg->nets[i] && !rc; i++)
+        rc = plug_net(p, cfg->nets[i], i, err);
     for (size_t i = 0; cfg->devices && cfg->devices[i] && !rc; i++)
         rc = plug_text(p, cfg->devices[i], err);
     return rc;
@@ -189,6 +191,15 @@ static struct device *place_mmio(const struct plug *p, struct virtio_device *vd,
     return virtio_mmio_new(p->env, &cfg, vd, err);
 }
 
+int plug_name_free(const struct machine *m, const char *name, struct error **err)
+{
+    if (!find(m, name))
+        return 0;
+    error_set(err, EEXIST, "there are two devices called '%s'", name);
+    error_hint(err, "give one of them another id=");
+    return -EEXIST;
+}
+
 int plug_virtio(const struct plug *p, struct virtio_device *vd, unsigned transport,
                 struct error **err)
 {
@@ -196,9 +207,7 @@ int plug_virtio(const struct plug *p, struct virtio_device *vd, unsigned transpo
     struct device *dev;
     int code;
 
-    if (find(p->machine, vd->name)) {
-        error_set(err, EEXIST, "there are two devices called '%s'", vd->name);
-        error_hint(err, "give one of them another id=");
+    if (plug_name_free(p->machine, vd->name, err) < 0) {
         virtio_device_destroy(vd);
         return -EEXIST;
     }

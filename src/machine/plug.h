@@ -73,12 +73,16 @@ void plug_acpi(const struct machine *m, struct acpi_config *acpi);
  * too. A name that is taken is -EEXIST. */
 int plug_virtio(const struct plug *p, struct virtio_device *vd, unsigned transport,
                 struct error **err);
+/* -EEXIST with a message when a device has that name. */
+int plug_name_free(const struct machine *m, const char *name, struct error **err);
 /* "rng0": the first free name with this stem. */
 void plug_name(const struct machine *m, const char *stem, char *out, size_t size);
 struct block_io *plug_block_io(const struct plug *p, struct error **err);   /* the VM loop's */
 
 int plug_rng(const struct plug *p, const char *text, struct error **err);
 int plug_balloon(const struct plug *p, const char *text, struct error **err);
+/* `index`: which --net this is. */
+int plug_net(const struct plug *p, const char *text, unsigned index, struct error **err);
 int plug_disk(const struct plug *p, const char *text, struct error **err);
 
 #endif

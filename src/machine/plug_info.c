@@ -2,10 +2,12 @@
 /* plug_info.c - what the monitor shows of PCI, virtio and disks. VM lock taken here. */
 #include <string.h>
 
+#include "device/e1000.h"
 #include "base/strbuf.h"
 #include "machine/plug.h"
 #include "pci/pci.h"
 #include "virtio/blk.h"
+#include "virtio/net.h"
 
 void machine_describe_pci(struct machine *m, struct strbuf *out)
 {
@@ -54,4 +56,22 @@ void machine_describe_block(struct machine *m, struct strbuf *out)
             describe_image(vd->name, virtio_blk_image(vd), out);
     }
     machine_unlock(m);
+}
+
+void machine_describe_network(struct machine *m, struct strbuf *out)
+{
+    size_t before = out->len;
+
+    machine_lock(m);
+    for (unsigned i = 0; i < m->devices; i++) {
+        struct virtio_device *vd = virtio_of(m->device[i]);
+
+        if (vd && virtio_net_backend(vd))
+            virtio_describe_text(vd, out);
+        else if (e1000_backend(m->device[i]))
+            e1000_describe(m->device[i], out);
+    }
+    machine_unlock(m);
+    if (out->len == before)
+        strbuf_addf(out, "there is no network (--net)\n");
 }

@@ -7,13 +7,13 @@
 struct frame {
     struct frame *next;
     bool has_header;
-    net_header header;
+    struct net_header header;
     size_t len;
     uint8_t data[];
 };
 
-bool frames_add(struct frames *q, const net_header *h, const struct iovec *iov, unsigned iovs,
-                size_t max_bytes)
+bool frames_add(struct frames *q, const struct net_header *h, const struct iovec *iov,
+                unsigned iovs, size_t max_bytes)
 {
     size_t len = net_iov_bytes(iov, iovs);
     struct frame *f;

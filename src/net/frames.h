@@ -12,8 +12,8 @@ struct frame;
 struct frames { struct frame *first, *last; size_t bytes; };
 
 /* False, and nothing kept, when that would be more than `max_bytes` in all. */
-bool frames_add(struct frames *q, const net_header *h, const struct iovec *iov, unsigned iovs,
-                size_t max_bytes);
+bool frames_add(struct frames *q, const struct net_header *h, const struct iovec *iov,
+                unsigned iovs, size_t max_bytes);
 /* Passes on what the device takes; true when nothing is left. */
 bool frames_flush(struct frames *q, struct net *n, unsigned queue);
 void frames_fini(struct frames *q);

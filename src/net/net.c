@@ -148,8 +148,8 @@ void net_receive_ready(struct net *n, unsigned queue)
 
 /* ---- towards the outside -------------------------------------------------- */
 
-static bool pass_down(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
-                      unsigned iovs)
+static bool pass_down(struct net *n, unsigned queue, const struct net_header *h,
+                      const struct iovec *iov, unsigned iovs)
 {
     pcap_frame(n->pcap, iov, iovs);
     return n->ops->send(n, queue, h, iov, iovs);
@@ -166,7 +166,7 @@ static bool finished_frame(void *opaque, const uint8_t *frame, size_t len)
 }
 
 /* Copied first: the guest may not change what was checked. */
-static bool finish_and_send(struct net *n, unsigned queue, const net_header *h,
+static bool finish_and_send(struct net *n, unsigned queue, const struct net_header *h,
                             const struct iovec *iov, unsigned iovs)
 {
     struct finishing f = {n, queue};
@@ -179,7 +179,7 @@ static bool finish_and_send(struct net *n, unsigned queue, const net_header *h,
     return offload_finish(h, n->bounce, len, finished_frame, &f) == 0;
 }
 
-void net_send(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+void net_send(struct net *n, unsigned queue, const struct net_header *h, const struct iovec *iov,
               unsigned iovs)
 {
     unsigned undone = h ? offload_needs(h) : 0;
@@ -205,7 +205,7 @@ void net_send(struct net *n, unsigned queue, const net_header *h, const struct i
 
 /* ---- towards the guest ---------------------------------------------------- */
 
-bool net_receive(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+bool net_receive(struct net *n, unsigned queue, const struct net_header *h, const struct iovec *iov,
                  unsigned iovs)
 {
     if (!n->up.receive || !n->up.receive(n->up.opaque, queue, h, iov, iovs))
@@ -218,6 +218,7 @@ bool net_receive(struct net *n, unsigned queue, const net_header *h, const struc
 
 void net_link(struct net *n, bool up)
 {
+    n->link_down = !up;
     if (n->up.link)
         n->up.link(n->up.opaque, up);
 }

@@ -5,9 +5,7 @@
  * A back end (user, tap, socket, ...) moves Ethernet frames between one device
  * and the outside. The device calls down: net_send, net_receive_ready,
  * net_close; the back end calls up through the functions it was given by
- * net_attach. Nothing here knows virtio devices or guests; struct
- * virtio_net_hdr_v1 is merely the kernel's word for "what is still to be done
- * to this frame", and TAP speaks it too.
+ * net_attach. Nothing here knows virtio devices or guests.
  *
  * FRAMES are Ethernet II without FCS. With each goes a header that says what was
  * left undone: a checksum to fill in (NEEDS_CSUM), a TCP or UDP payload to cut
@@ -31,7 +29,6 @@
 #ifndef RING3_NET_NET_H
 #define RING3_NET_NET_H
 
-#include <linux/virtio_net.h>
 #include <pthread.h>
 #include <sys/uio.h>
 #include "base/types.h"
@@ -51,18 +48,25 @@ enum {
     NET_FRAME_MIN = 14,              /* shorter ones are dropped */
     NET_QUEUES_MAX = 16,
     NET_IOVS_MAX = 1024,
-    NET_GSO_UDP_L4 = 5,              /* VIRTIO_NET_HDR_GSO_UDP_L4 of newer headers */
 };
 
-typedef struct virtio_net_hdr_v1 net_header;
+/* What is left undone to a frame. The form is that of the kernel's virtio_net_hdr_v1,
+ * which TAP interfaces and virtio drivers speak. */
+struct net_header {
+    uint8_t flags, gso_type;
+    uint16_t hdr_len, gso_size, csum_start, csum_offset, num_buffers;
+};
+enum { NET_NEEDS_CSUM = 1, NET_DATA_VALID = 2 };
+enum { NET_GSO_NONE = 0, NET_GSO_TCPV4 = 1, NET_GSO_UDP = 3, NET_GSO_TCPV6 = 4,
+       NET_GSO_UDP_L4 = 5, NET_GSO_ECN = 0x80 };
 
 struct net_stats { uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped; };
 
 struct net_up {
     /* Towards the guest; the frame is the callee's to copy. `h` may be NULL.
      * False: no room, and then net_receive_ready will come. */
-    bool (*receive)(void *opaque, unsigned queue, const net_header *h, const struct iovec *iov,
-                    unsigned iovs);
+    bool (*receive)(void *opaque, unsigned queue, const struct net_header *h,
+                    const struct iovec *iov, unsigned iovs);
     void (*link)(void *opaque, bool up);               /* may be NULL */
     void *opaque;
 };
@@ -86,7 +90,7 @@ struct net_ops {
     /* Uses queues 0 to `queues` - 1. NULL: there is one. -errno with a message. */
     int (*set_queues)(struct net *n, unsigned queues, struct error **err);
     /* False: dropped. h is NULL when nothing is left undone. */
-    bool (*send)(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+    bool (*send)(struct net *n, unsigned queue, const struct net_header *h, const struct iovec *iov,
                  unsigned iovs);
     void (*receive_ready)(struct net *n, unsigned queue);
     /* vhost takes queue n over: its descriptor, which is no longer read here; or -1.
@@ -102,6 +106,7 @@ struct net {
     struct net_env env;
     struct net_up up;                /* set by net_attach */
     struct net_stats stats;
+    bool link_down;                  /* as net_link said last */
     struct pcap *pcap;               /* net_capture */
     uint8_t *bounce;                 /* NET_FRAME_MAX, once software has to finish frames */
 };
@@ -125,7 +130,7 @@ unsigned net_set_offloads(struct net *n, unsigned offloads); /* towards the gues
 int net_set_queues(struct net *n, unsigned queues, struct error **err);
 /* Towards the outside; whatever the header says and whatever the bytes are. The
  * frame may be in guest memory that changes meanwhile. */
-void net_send(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+void net_send(struct net *n, unsigned queue, const struct net_header *h, const struct iovec *iov,
               unsigned iovs);
 void net_receive_ready(struct net *n, unsigned queue);
 int net_lend(struct net *n, unsigned queue);
@@ -133,7 +138,7 @@ int net_lend(struct net *n, unsigned queue);
 /* ---- for back ends ------------------------------------------------------- */
 
 /* Up to the device, counted and captured. False: keep it. */
-bool net_receive(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
+bool net_receive(struct net *n, unsigned queue, const struct net_header *h, const struct iovec *iov,
                  unsigned iovs);
 void net_link(struct net *n, bool up);
 size_t net_iov_bytes(const struct iovec *iov, unsigned iovs);

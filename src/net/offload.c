@@ -57,16 +57,16 @@ uint16_t offload_fold(uint32_t sum)
     return (uint16_t)~sum;
 }
 
-unsigned offload_needs(const net_header *h)
+unsigned offload_needs(const struct net_header *h)
 {
-    unsigned need = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? NET_CSUM : 0;
+    unsigned need = h->flags & NET_NEEDS_CSUM ? NET_CSUM : 0;
 
-    switch (h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-    case VIRTIO_NET_HDR_GSO_NONE:
+    switch (h->gso_type & ~NET_GSO_ECN) {
+    case NET_GSO_NONE:
         return need;
-    case VIRTIO_NET_HDR_GSO_TCPV4:
+    case NET_GSO_TCPV4:
         return need | NET_TSO4;
-    case VIRTIO_NET_HDR_GSO_TCPV6:
+    case NET_GSO_TCPV6:
         return need | NET_TSO6;
     case NET_GSO_UDP_L4:
         return need | NET_USO;
@@ -78,7 +78,7 @@ unsigned offload_needs(const net_header *h)
 /* The field holds the pseudo header's sum already (virtio 1.2, 5.1.6.2). A UDP
  * checksum of zero means "none" (RFC 768), so zero is sent as its twin: to TCP
  * that is the same number. */
-static int fill_csum(const net_header *h, uint8_t *frame, size_t len)
+static int fill_csum(const struct net_header *h, uint8_t *frame, size_t len)
 {
     size_t start = h->csum_start, at = start + h->csum_offset;
     uint16_t csum;
@@ -120,9 +120,9 @@ static size_t ip4_transport(const uint8_t *f, size_t len, size_t ip, uint8_t *pr
     return bytes < IP4_MIN ? 0 : ip + bytes;
 }
 
-static int find_layout(const net_header *h, const uint8_t *f, size_t len, struct layout *l)
+static int find_layout(const struct net_header *h, const uint8_t *f, size_t len, struct layout *l)
 {
-    unsigned kind = h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
+    unsigned kind = h->gso_type & ~NET_GSO_ECN;
     size_t at = 12;
     uint8_t proto = 0;
     uint16_t type;
@@ -137,7 +137,7 @@ static int find_layout(const net_header *h, const uint8_t *f, size_t len, struct
                          .tcp = kind != NET_GSO_UDP_L4};
     if (type != ETHERTYPE_IP4 && type != ETHERTYPE_IP6)
         return -EINVAL;
-    if ((kind == VIRTIO_NET_HDR_GSO_TCPV4 && l->v6) || (kind == VIRTIO_NET_HDR_GSO_TCPV6 && !l->v6))
+    if ((kind == NET_GSO_TCPV4 && l->v6) || (kind == NET_GSO_TCPV6 && !l->v6))
         return -EINVAL;
     l->l4 = l->v6 ? ip6_transport(f, len, l->ip, &proto) : ip4_transport(f, len, l->ip, &proto);
     if (!l->l4 || proto != (l->tcp ? PROTO_TCP : PROTO_UDP) ||
@@ -180,7 +180,7 @@ static void finish_segment(uint8_t *f, const struct layout *l, size_t bytes)
 
 /* Each segment is built in place: its headers overwrite the end of the payload
  * that was sent before, so nothing but headers is ever copied. */
-static int segment(const net_header *h, uint8_t *frame, size_t len,
+static int segment(const struct net_header *h, uint8_t *frame, size_t len,
                    bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque)
 {
     uint8_t headers[HEADERS_MAX];
@@ -219,7 +219,7 @@ static int segment(const net_header *h, uint8_t *frame, size_t len,
     return 0;
 }
 
-int offload_finish(const net_header *h, uint8_t *frame, size_t len,
+int offload_finish(const struct net_header *h, uint8_t *frame, size_t len,
                    bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque)
 {
     unsigned need = offload_needs(h);

@@ -12,11 +12,11 @@
 
 /* enum net_offloads that this header asks for; all ones when it asks for something
  * that there is not (which nobody takes and offload_finish refuses). */
-unsigned offload_needs(const net_header *h);
+unsigned offload_needs(const struct net_header *h);
 
 /* Calls `emit` with each complete frame; `frame` is changed. 0, -EINVAL, or -EIO
  * when one was not taken (the rest is not tried). */
-int offload_finish(const net_header *h, uint8_t *frame, size_t len,
+int offload_finish(const struct net_header *h, uint8_t *frame, size_t len,
                    bool (*emit)(void *opaque, const uint8_t *frame, size_t len), void *opaque);
 
 /* Ones' complement sum, not inverted, of big-endian words; `sum` is one to go on from. */

@@ -14,6 +14,7 @@
 #include "net/net.h"
 
 const char *const net_model_names[] = {"virtio", "e1000", NULL};
+static const char *const transports[] = {"pci", "mmio", NULL};
 
 #define FIELD(f) offsetof(struct net_options, f)
 const struct param net_card_keys[] = {
@@ -22,8 +23,13 @@ const struct param net_card_keys[] = {
     {"mac", PARAM_STRING, FIELD(mac_text), .help = "its address, 52:54:00:12:34:56"},
     {"queues", PARAM_NUMBER, FIELD(queues), .min = 1, .max = NET_QUEUES_MAX,
      .help = "pairs of queues"},
+    {"mtu", PARAM_NUMBER, FIELD(mtu), .min = 68, .max = 65535,
+     .help = "the largest packet, told to the guest"},
+    {"transport", PARAM_CHOICE, FIELD(transport), .choices = transports,
+     .help = "what a virtio card is behind: pci (the default) or mmio"},
+    {"packed", PARAM_FLAG, FIELD(packed), .help = "offer packed rings"},
     {"iothread", PARAM_FLAG, FIELD(iothread), .help = "a thread of its own"},
-    {"vhost", PARAM_FLAG, FIELD(vhost), .help = "let the kernel move the frames (tap)"},
+    {"id", PARAM_STRING, FIELD(id), .help = "name in the monitor (net0, net1, ...)"},
     {"capture", PARAM_STRING, FIELD(capture), .help = "record the traffic in a pcap file"},
     {NULL},
 };
@@ -90,13 +96,19 @@ bad:
     return -EINVAL;
 }
 
-/* FNV-1a, into the locally administered prefix that people know for virtual cards. */
-static void make_mac(struct net_options *o, const char *seed, unsigned index)
+/* FNV-1a. */
+static uint64_t mix(uint64_t h, const char *text)
 {
-    uint64_t h = 0xcbf29ce484222325;
-
-    for (const char *p = seed; *p; p++)
+    for (const char *p = text; *p; p++)
         h = (h ^ (uint8_t)*p) * 0x100000001b3;
+    return (h ^ 0xff) * 0x100000001b3;
+}
+
+/* Into the locally administered prefix that people know for virtual cards. */
+static void make_mac(struct net_options *o, const char *text, const char *seed, unsigned index)
+{
+    uint64_t h = mix(mix(0xcbf29ce484222325, text), seed);
+
     h = (h ^ index) * 0x100000001b3;
     h ^= h >> 32;
     o->mac[0] = 0x52;
@@ -110,8 +122,11 @@ static int check(const struct net_options *o, struct error **err)
 {
     if (o->model != NET_MODEL_E1000)
         return 0;
-    if (o->queues > 1 || o->vhost) {
-        error_set(err, EINVAL, "an e1000 has no %s", o->vhost ? "vhost" : "several queues");
+    if (o->queues > 1 || o->transport || o->packed || o->mtu ||
+        o->iothread) {
+        error_set(err, EINVAL, "an e1000 has no %s", o->queues > 1 ? "several queues" :
+                  o->transport ? "transport=mmio" : o->packed ? "packed rings" :
+                  o->mtu ? "mtu" : "iothread");
         error_hint(err, "use model=virtio");
         return -EINVAL;
     }
@@ -130,7 +145,7 @@ int net_options_parse(struct net_options *o, const char *text, const char *seed,
     if (!rc && o->mac_text)
         rc = parse_mac(o, err);
     else if (!rc)
-        make_mac(o, seed, index);
+        make_mac(o, text, seed, index);
     if (!rc)
         rc = check(o, err);
     if (!rc && strcmp(strbuf_text(&backend), "none") != 0) {

@@ -5,8 +5,8 @@
  *
  *     KIND[,key=value...]
  *
- * The card's keys may stand anywhere: model, mac, queues, iothread, vhost,
- * capture. All others go to the back end as they stand.
+ * The card's keys (net_card_keys) may stand anywhere. All others go to the back end
+ * as they stand.
  */
 #ifndef RING3_NET_OPTIONS_H
 #define RING3_NET_OPTIONS_H
@@ -21,15 +21,16 @@ struct net_options {
     unsigned model;                  /* enum net_model */
     char *mac_text;
     uint8_t mac[6];
-    uint64_t queues;
-    bool iothread, vhost;
-    char *capture;
+    uint64_t queues, mtu;            /* mtu 0: not told to the guest */
+    unsigned transport;              /* of virtio: pci, mmio */
+    bool packed, iothread;
+    char *capture, *id;
 };
 
 extern const struct param net_card_keys[];
 
-/* `index` is which --net this is: a card without mac= gets an address made of the
- * VM's `seed` (its name or kernel) and the index, the same each time. */
+/* `index` is which --net this is: a card without mac= gets an address made of the text,
+ * of what tells this VM from others (`seed`) and of the index, the same each time. */
 int net_options_parse(struct net_options *o, const char *text, const char *seed, unsigned index,
                       struct error **err);
 void net_options_fini(struct net_options *o);

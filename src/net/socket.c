@@ -316,7 +316,7 @@ static bool send_stream(struct socket_net *s, struct iovec *v, unsigned n, size_
     return true;
 }
 
-static bool socket_send(struct net *n, unsigned queue, const net_header *h,
+static bool socket_send(struct net *n, unsigned queue, const struct net_header *h,
                         const struct iovec *iov, unsigned iovs)
 {
     struct socket_net *s = to_socket(n);
@@ -388,6 +388,7 @@ static int open_listen(struct socket_net *s, struct error **err)
     s->listen_fd = address_listen(&s->address, SOCK_STREAM, s->config.listen, err);
     if (s->listen_fd < 0)
         return s->listen_fd;
+    s->net.link_down = true;
     s->listening = loop_watch_fd(s->net.env.loop, s->listen_fd, LOOP_READ, on_peer, s, err);
     return s->listening ? 0 : -EIO;
 }

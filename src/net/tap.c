@@ -55,7 +55,7 @@ struct tap_queue {
     struct loop_watch *watch;
     bool attached, lent;
     size_t waiting;                  /* bytes of `frame` that the device had no room for */
-    uint8_t frame[sizeof(net_header) + NET_FRAME_MAX];
+    uint8_t frame[sizeof(struct net_header) + NET_FRAME_MAX];
 };
 
 struct tap {
@@ -79,7 +79,7 @@ static struct tap *to_tap(const struct net *n)
 static bool pass_up(struct tap_queue *q)
 {
     struct net *n = &q->tap->net;
-    net_header h;
+    struct net_header h;
     struct iovec iov = {q->frame + sizeof h, q->waiting - sizeof h};
 
     memcpy(&h, q->frame, sizeof h);
@@ -102,7 +102,7 @@ static void on_readable(void *opaque, unsigned events)
                 loop_watch_change(q->watch, 0);
             return;
         }
-        if ((size_t)got < sizeof(net_header) + NET_FRAME_MIN)
+        if ((size_t)got < sizeof(struct net_header) + NET_FRAME_MIN)
             continue;
         q->waiting = (size_t)got;
         if (!pass_up(q)) {
@@ -131,17 +131,17 @@ static unsigned tap_takes(const struct net *n)
     return NET_CSUM | NET_TSO4 | NET_TSO6 | (to_tap(n)->uso ? NET_USO : 0);
 }
 
-static bool tap_send(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
-                     unsigned iovs)
+static bool tap_send(struct net *n, unsigned queue, const struct net_header *h,
+                     const struct iovec *iov, unsigned iovs)
 {
     const struct tap *t = to_tap(n);
     struct iovec v[NET_IOVS_MAX];
-    net_header plain = {0};
+    struct net_header plain = {0};
 
     if (iovs >= NET_IOVS_MAX)
         return false;
     if (h)
-        plain = (net_header){.flags = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        plain = (struct net_header){.flags = h->flags & NET_NEEDS_CSUM,
                              .gso_type = h->gso_type, .hdr_len = h->hdr_len,
                              .gso_size = h->gso_size, .csum_start = h->csum_start,
                              .csum_offset = h->csum_offset};
@@ -249,7 +249,7 @@ static int check_given(struct tap *t, int fd, struct error **err)
 static int add_queue(struct tap *t, int fd, struct error **err)
 {
     struct tap_queue *q = calloc(1, sizeof *q);
-    int header = sizeof(net_header);
+    int header = sizeof(struct net_header);
 
     BUG_ON(!q);
     *q = (struct tap_queue){.tap = t, .n = t->queues, .fd = fd, .attached = true};

@@ -240,7 +240,7 @@ static void mark_dirty(struct user *u)
 /* ---- what libslirp calls -------------------------------------------------- */
 
 /* It has filled in checksums and we are on one machine: nobody need look again. */
-static const net_header checked = {.flags = VIRTIO_NET_HDR_F_DATA_VALID};
+static const struct net_header checked = {.flags = NET_DATA_VALID};
 
 static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 {
@@ -342,17 +342,17 @@ static bool keep_len(void *opaque, const uint8_t *frame, size_t len)
     return true;
 }
 
-static bool user_send(struct net *n, unsigned queue, const net_header *h, const struct iovec *iov,
-                      unsigned iovs)
+static bool user_send(struct net *n, unsigned queue, const struct net_header *h,
+                      const struct iovec *iov, unsigned iovs)
 {
     struct user *u = to_user(n);
     size_t len = net_iov_gather(iov, iovs, u->frame, sizeof u->frame);
 
     if (h) {
-        net_header whole = *h;
+        struct net_header whole = *h;
         struct checksummed c;
 
-        whole.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+        whole.gso_type = NET_GSO_NONE;
         if (offload_finish(&whole, u->frame, len, keep_len, &c) < 0)
             return false;
     }

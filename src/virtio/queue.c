@@ -172,23 +172,33 @@ void virtio_queue_unpop(struct virtio_queue *q, const struct virtio_chain *c)
         ops_of(q)->unpop(q, c);
 }
 
-/* A queue that was reset or broken meanwhile takes nothing back. */
-void virtio_queue_push(struct virtio_queue *q, const struct virtio_chain *c, uint32_t written)
+static void buffers_written(struct virtio_queue *q, const struct virtio_chain *c, uint64_t left)
 {
-    uint64_t left = written;
-
-    if (!q->live)
-        return;
     for (unsigned i = c->outs; i < c->outs + c->ins && left; i++) {
         uint64_t part = min_u64(left, c->iov[i].iov_len);
 
         memory_written(q->vd->memory, gpa(c->at[i]), part);
         left -= part;
     }
+}
+
+/* A queue that was reset or broken meanwhile takes nothing back. */
+void virtio_queue_push_many(struct virtio_queue *q, const struct virtio_chain *const *c,
+                            const uint32_t *written, unsigned n)
+{
+    if (!q->live)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        buffers_written(q, c[i], written[i]);
     if (!usable(q))
         return;
-    ops_of(q)->push(q, c, written);
-    q->unsignalled++;
+    ops_of(q)->push(q, c, written, n);
+    q->unsignalled = (uint16_t)(q->unsignalled + n);
+}
+
+void virtio_queue_push(struct virtio_queue *q, const struct virtio_chain *c, uint32_t written)
+{
+    virtio_queue_push_many(q, &c, &written, 1);
 }
 
 bool virtio_queue_kicks(struct virtio_queue *q, bool on)

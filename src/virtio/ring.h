@@ -25,7 +25,9 @@ struct ring_ops {
     int (*pop)(struct virtio_queue *q, struct virtio_chain *c);
     bool (*waiting)(struct virtio_queue *q);
     void (*unpop)(struct virtio_queue *q, const struct virtio_chain *c);
-    void (*push)(struct virtio_queue *q, const struct virtio_chain *c, uint32_t written);
+    /* `n` of them, and the driver sees all or none. */
+    void (*push)(struct virtio_queue *q, const struct virtio_chain *const *c,
+                 const uint32_t *written, unsigned n);
     bool (*wants_signal)(struct virtio_queue *q);
     void (*kicks)(struct virtio_queue *q, bool on);
     uint64_t (*descriptor_bytes)(unsigned size);

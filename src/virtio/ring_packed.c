@@ -117,18 +117,30 @@ static void unpop(struct virtio_queue *q, const struct virtio_chain *c)
     s->next_avail = (uint16_t)(s->next_avail - c->slots);
 }
 
-static void push(struct virtio_queue *q, const struct virtio_chain *c, uint32_t written)
+/* The flags of the first are what the driver looks at, so they come last. */
+static void push(struct virtio_queue *q, const struct virtio_chain *const *c,
+                 const uint32_t *written, unsigned n)
 {
     struct virtio_queue_state *s = q->state;
-    uint8_t *e = slot(q, s->next_used);
-    uint16_t flags = (uint16_t)((s->used_wrap ? DESC_AVAIL | DESC_USED : 0) |
-                                (c->ins ? DESC_WRITE : 0));
+    uint8_t *first = slot(q, s->next_used);
+    uint16_t first_flags = 0;
 
-    put_le32(e + 8, written);
-    put_le16(e + 12, c->id);
-    ring_store16(e + 14, flags);
-    ring_written(q, q->descriptors, s->descriptors, e, DESC_BYTES);
-    advance(&s->next_used, &s->used_wrap, c->slots, s->size);
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t *e = slot(q, s->next_used);
+        uint16_t flags = (uint16_t)((s->used_wrap ? DESC_AVAIL | DESC_USED : 0) |
+                                    (c[i]->ins ? DESC_WRITE : 0));
+
+        put_le32(e + 8, written[i]);
+        put_le16(e + 12, c[i]->id);
+        if (i)
+            ring_store16(e + 14, flags);
+        else
+            first_flags = flags;
+        ring_written(q, q->descriptors, s->descriptors, e, DESC_BYTES);
+        advance(&s->next_used, &s->used_wrap, c[i]->slots, s->size);
+    }
+    ring_store16(first + 14, first_flags);
+    ring_written(q, q->descriptors, s->descriptors, first, DESC_BYTES);
 }
 
 /* How far it is from one position of the ring to another, in descriptors. */

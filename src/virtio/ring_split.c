@@ -95,16 +95,20 @@ static void unpop(struct virtio_queue *q, const struct virtio_chain *c)
     q->state->next_avail--;
 }
 
-static void push(struct virtio_queue *q, const struct virtio_chain *c, uint32_t written)
+static void push(struct virtio_queue *q, const struct virtio_chain *const *c,
+                 const uint32_t *written, unsigned n)
 {
     struct virtio_queue_state *s = q->state;
-    uint8_t *e = q->device + RING_HEADER + USED_BYTES * (s->next_used & (s->size - 1));
 
-    put_le32(e, c->id);
-    put_le32(e + 4, written);
-    s->next_used++;
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t *e = q->device + RING_HEADER + USED_BYTES * (s->next_used & (s->size - 1));
+
+        put_le32(e, c[i]->id);
+        put_le32(e + 4, written[i]);
+        ring_written(q, q->device, s->device, e, USED_BYTES);
+        s->next_used++;
+    }
     ring_store16(q->device + 2, s->next_used);
-    ring_written(q, q->device, s->device, e, USED_BYTES);
     ring_written(q, q->device, s->device, q->device + 2, 2);
 }
 

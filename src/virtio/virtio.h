@@ -115,6 +115,9 @@ bool virtio_queue_waiting(struct virtio_queue *q);
 void virtio_queue_unpop(struct virtio_queue *q, const struct virtio_chain *c);
 /* Gives it back with the first `written` bytes of its ins written. */
 void virtio_queue_push(struct virtio_queue *q, const struct virtio_chain *c, uint32_t written);
+/* Gives several back at once: the driver sees all of them or none. */
+void virtio_queue_push_many(struct virtio_queue *q, const struct virtio_chain *const *c,
+                            const uint32_t *written, unsigned n);
 void virtio_queue_signal(struct virtio_queue *q);
 /* Ask the driver (not) to notify. After on = true: true if something waits already. */
 bool virtio_queue_kicks(struct virtio_queue *q, bool on);

@@ -56,12 +56,12 @@ def cpio(files):
     return out
 
 
-def modules(package, tmp):
+def modules(package, tmp, names=tuple(MODULES)):
     unpack = subprocess.Popen(["dpkg", "--fsys-tarfile", package], stdout=subprocess.PIPE)
     subprocess.run(["tar", "x", "-C", tmp, "--wildcards", "--transform", "s|.*/||",
-                    *[f"*/{name}.ko" for name in MODULES]], stdin=unpack.stdout, check=True)
+                    *[f"*/{name}.ko" for name in names]], stdin=unpack.stdout, check=True)
     out = {"modules": (0o040755, b"")}
-    for name in MODULES:
+    for name in names:
         with open(f"{tmp}/{name}.ko", "rb") as f:
             out[f"modules/{name}.ko"] = (0o100644, f.read())
     return out
@@ -129,4 +129,5 @@ def run(ring3, guest, package, engine, more, tmp):
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

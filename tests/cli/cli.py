@@ -12,6 +12,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -282,6 +283,25 @@ class Host(CliTest):
         for option in ("--serial", "--debugcon", "--log"):
             result = self.run_guest(self.hello, option, "/nonexistent/file")
             self.one_line(result, CANNOT_START, "cannot open '/nonexistent/file' for writing")
+
+    def test_network(self):
+        def net(status, words, *nets):
+            args = ["run", "--kernel", self.off, "--engine", "interp"]
+            self.refused(status, words, args=args + [w for n in nets for w in ("--net", n)])
+
+        net(USAGE, "no kind of network 'usr'", "usr")
+        net(USAGE, "there is no key 'fwd'", "user,fwd=tcp:1:2")
+        net(USAGE, "six pairs", "user,mac=1:2")
+        net(USAGE, "several queues", "user,model=e1000,queues=2")
+        net(CANNOT_START, "there is no TAP interface 'no-such-tap'; make one, as root: "
+            "ip tuntap add dev no-such-tap mode tap", "tap,no-such-tap")
+        net(CANNOT_START, "two devices called 'a'", "socket,listen=127.0.0.1:0,id=a",
+            "socket,listen=127.0.0.1:0,id=a")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            net(CANNOT_START, "choose another port, or find out who", f"user,forward=tcp:{port}:22")
+        self.assertEqual(ring3("run", "--kernel", self.off, "--engine", "interp", "--net", "none",
+                               "--net", "user,restrict").returncode, OK)
 
     def test_full_disk(self):
         with open("/dev/full", "wb") as full:

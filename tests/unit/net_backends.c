@@ -33,9 +33,9 @@ static void test_options(void **state)
     assert_memory_equal(o.mac, "\x52\x54\x00\xab\xcd\xef", 6);
     net_options_fini(&o);
 
-    assert_int_equal(net_options_parse(&o, "tap,queues=4,tap0,vhost,iothread", "vm", 0, NULL), 0);
+    assert_int_equal(net_options_parse(&o, "tap,queues=4,tap0,packed,mtu=9000", "vm", 0, NULL), 0);
     assert_string_equal(o.backend, "tap,tap0");
-    assert_true(o.vhost && o.iothread && o.queues == 4);
+    assert_true(o.packed && o.mtu == 9000 && o.queues == 4);
     net_options_fini(&o);
 
     assert_int_equal(net_options_parse(&o, "none", "vm", 0, NULL), 0);
@@ -321,7 +321,7 @@ static void test_fallback(void **state)
     struct fixture f;
     struct fixture_end *a;
     static uint8_t frame[54 + 3000], got[8000];
-    net_header h = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+    struct net_header h = {.flags = NET_NEEDS_CSUM, .gso_type = NET_GSO_TCPV4,
                     .gso_size = 1000, .csum_start = 34, .csum_offset = 16};
     char spec[32];
     int pair[2];

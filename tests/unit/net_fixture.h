@@ -18,7 +18,7 @@ struct fixture_end {
     int links;                           /* ups minus downs */
     size_t len[FIXTURE_FRAMES];
     uint8_t *frame[FIXTURE_FRAMES];
-    net_header header[FIXTURE_FRAMES];
+    struct net_header header[FIXTURE_FRAMES];
 };
 
 struct fixture {
@@ -46,7 +46,7 @@ static inline void fixture_fini(struct fixture *f)
     pthread_mutex_destroy(&f->lock);
 }
 
-static inline bool fixture_receive(void *opaque, unsigned queue, const net_header *h,
+static inline bool fixture_receive(void *opaque, unsigned queue, const struct net_header *h,
                                    const struct iovec *iov, unsigned iovs)
 {
     struct fixture_end *e = opaque;
@@ -98,7 +98,7 @@ static inline void end_free(struct fixture_end *e)
     free(e);
 }
 
-static inline void end_send(struct fixture *f, struct fixture_end *e, const net_header *h,
+static inline void end_send(struct fixture *f, struct fixture_end *e, const struct net_header *h,
                             const void *frame, size_t len)
 {
     const struct iovec iov = {(void *)(uintptr_t)frame, len};

@@ -159,14 +159,14 @@ static void check_shape(const struct shape *s)
 {
     static uint8_t payload[ROOM], frame[ROOM], want[ROOM];
     struct sent sent = {0};
-    net_header h = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_size = s->mss,
+    struct net_header h = {.flags = NET_NEEDS_CSUM, .gso_size = s->mss,
                     .gso_type = s->udp ? NET_GSO_UDP_L4
-                                : s->v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4};
+                                : s->v6 ? NET_GSO_TCPV6 : NET_GSO_TCPV4};
     size_t len, at = 0, pos = 0;
     unsigned n = 0;
 
     if (s->flags & 0x80)
-        h.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+        h.gso_type |= NET_GSO_ECN;
     for (size_t i = 0; i < s->payload; i++)
         payload[i] = (uint8_t)rnd();
     len = build(frame, s, payload, 0, s->payload, 0, true);
@@ -209,7 +209,7 @@ static void test_segments(void **state)
 static void test_csum_only(void **state)
 {
     uint8_t f[60] = {0};
-    net_header h = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
+    struct net_header h = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
     struct sent sent = {0};
 
     for (unsigned i = 0; i < sizeof f; i++)
@@ -226,7 +226,7 @@ static void test_csum_only(void **state)
     free(sent.data);
 }
 
-static void refused(net_header h, const uint8_t *frame, size_t len)
+static void refused(struct net_header h, const uint8_t *frame, size_t len)
 {
     static uint8_t copy[ROOM];
     struct sent sent = {0};
@@ -242,10 +242,10 @@ static void test_nonsense(void **state)
     static uint8_t f[2000], payload[1000];
     struct shape tcp = {.payload = 1000, .mss = 100};
     size_t len = build(f, &tcp, payload, 0, 1000, 0, true);
-    net_header good = {.gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 100}, h;
+    struct net_header good = {.gso_type = NET_GSO_TCPV4, .gso_size = 100}, h;
     struct sent sent = {.refuse_after = 3};
 
-    h = (net_header){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = (uint16_t)(len - 1)};
+    h = (struct net_header){.flags = NET_NEEDS_CSUM, .csum_start = (uint16_t)(len - 1)};
     refused(h, f, len);                                  /* the field is behind the end */
     h.csum_start = 65535;
     h.csum_offset = 65535;
@@ -254,11 +254,11 @@ static void test_nonsense(void **state)
     h.gso_size = 0;
     refused(h, f, len);
     h = good;
-    h.gso_type = VIRTIO_NET_HDR_GSO_TCPV6;               /* not what the frame is */
+    h.gso_type = NET_GSO_TCPV6;               /* not what the frame is */
     refused(h, f, len);
     h.gso_type = NET_GSO_UDP_L4;
     refused(h, f, len);
-    h.gso_type = VIRTIO_NET_HDR_GSO_UDP;                 /* fragmentation: never offered */
+    h.gso_type = NET_GSO_UDP;                 /* fragmentation: never offered */
     refused(h, f, len);
     h.gso_type = 0x7f;
     refused(h, f, len);
@@ -287,7 +287,7 @@ static void test_noise(void **state)
     for (unsigned i = 0; i < 100000; i++) {
         size_t len = 14 + rnd() % 200;
         uint8_t *f = malloc(len);
-        net_header h = {.flags = (uint8_t)rnd(), .gso_type = types[rnd() % 8],
+        struct net_header h = {.flags = (uint8_t)rnd(), .gso_type = types[rnd() % 8],
                         .gso_size = (uint16_t)(rnd() % 64), .csum_start = (uint16_t)(rnd() % 300),
                         .csum_offset = (uint16_t)(rnd() % 300)};
 

@@ -61,7 +61,7 @@ static const uint8_t *await_ip(struct fixture *f, struct fixture_end *e, uint8_t
 static void test_ping(void **state)
 {
     uint8_t f[14 + 20 + 8 + 1000] = {0};
-    net_header h = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 2};
+    struct net_header h = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 2};
     struct fixture fx;
     struct fixture_end *e;
     struct ifreq ifr = {.ifr_name = "t0"};
@@ -119,7 +119,7 @@ static void test_offloads(void **state)
         for (unsigned i = 0; i < e->frames; i++)
             if (e->frame[i] == got)
                 at = (int)i;
-        assert_int_equal(e->header[at].flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, csum);
+        assert_int_equal(e->header[at].flags & NET_NEEDS_CSUM, csum);
         assert_memory_equal(got + 42, "hello", 5);
         end_free(e);
         close(s);

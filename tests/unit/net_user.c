@@ -145,8 +145,8 @@ static void tcp(struct vm *v, uint16_t from, uint16_t to, uint8_t flags, const v
                 size_t len, uint16_t gso)
 {
     static uint8_t f[54 + 65000];
-    net_header h = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16,
-                    .gso_type = gso ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE,
+    struct net_header h = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16,
+                    .gso_type = gso ? NET_GSO_TCPV4 : NET_GSO_NONE,
                     .gso_size = gso};
 
     memset(f, 0, 54);
@@ -208,7 +208,7 @@ static void test_out(void **state)
     while (get_be16(f + 16) != 52);
     assert_memory_equal(f + 54, "hello, guest", 12);
     assert_int_equal(offload_fold(offload_sum(f + 34, 32, offload_sum(f + 26, 8, 6 + 32))), 0);
-    assert_int_equal(v.e->header[v.seen - 1].flags, VIRTIO_NET_HDR_F_DATA_VALID);
+    assert_int_equal(v.e->header[v.seen - 1].flags, NET_DATA_VALID);
     close(c);
     close(s);
     vm_fini(&v);
@@ -319,7 +319,7 @@ static void test_noise(void **state)
     for (unsigned i = 0; i < 20000; i++) {
         uint8_t f[400];
         size_t len;
-        net_header h = {0};
+        struct net_header h = {0};
 
         for (size_t j = 0; j < sizeof f; j++) {
             x ^= x << 13;
