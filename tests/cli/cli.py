@@ -125,6 +125,25 @@ class Words(CliTest):
         self.refused(USAGE, "--cpus: 100000 is out of range", args=run("--cpus", "100000"))
         self.refused(USAGE, "'two' is not a number", args=run("--cpus", "two"))
 
+    def test_devices(self):
+        def run(*args):
+            return ["run", "--engine", "interp", "--kernel", self.off, *args]
+        disk = self.files.make("disk.raw", bytes(1 << 20))
+        raw = f"{disk},format=raw"
+        self.refused(CANNOT_START, "'/nowhere'", args=run("--disk", "/nowhere"))
+        self.refused(USAGE, "'cahce'", "did you mean 'cache'",
+                     args=run("--disk", raw + ",cahce=none"))
+        self.refused(CANNOT_START, disk, args=run("--disk", raw, "--disk", raw))
+        self.refused(CANNOT_START, "two devices called 'x'",
+                     args=run("--device", "rng,id=x", "--device", "rng,id=x"))
+        self.refused(USAGE, "there is no device 'baloon'; did you mean 'balloon'?",
+                     args=run("--device", "baloon"))
+        listed = ring3("run", "--device", "list").stdout.decode()
+        self.assertIn("rng", listed)
+        for extra in ("", ",iothread", ",transport=mmio", ",packed,queues=4,readonly"):
+            result = ring3(*run("--disk", raw + extra, "--device", "rng", "--device", "balloon"))
+            self.assertEqual((result.returncode, result.stderr), (OK, b""))
+
     def test_configuration_file(self):
         ini = self.files.make("vm.ini", b"# a VM\nkernel = off\nengine = interp\ncpus = 2\n")
         result = ring3("run", ini, cwd="/")

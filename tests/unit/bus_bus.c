@@ -3,6 +3,8 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/strbuf.h"
 #include "bus/bus.h"
@@ -236,6 +238,54 @@ static void callbacks_may_move_regions(void **state)
     assert_null(bus_find(p->bus, BUS_PIO, 0x500));
 }
 
+static void bell_changed(void *opaque, const struct bus_doorbell *bell, bool on)
+{
+    *(int *)opaque += on ? 1 : -1;
+}
+
+static uint64_t rings(int fd)
+{
+    uint64_t n = 0;
+
+    return read(fd, &n, sizeof n) == sizeof n ? n : 0;
+}
+
+/* A doorbell takes its write before the region behind it, whoever holds the VM lock. */
+static void doorbells_take_writes(void **state)
+{
+    struct probe *p = *state;
+    const struct bus_region r = {.name = "card", .base = 0x1000, .size = 0x100,
+                                 .write = probe_write, .opaque = p};
+    int fd = eventfd(0, EFD_NONBLOCK), other = eventfd(0, EFD_NONBLOCK), known = 0;
+    const struct bus_doorbell any = {.addr = 0x1010, .fd = fd};
+    const struct bus_doorbell one = {.addr = 0x1020, .size = 4, .match = true, .value = 7,
+                                     .fd = other};
+
+    bus_add(p->bus, BUS_MMIO, &r, NULL);
+    bus_doorbell_listen(p->bus, bell_changed, &known);
+    bus_doorbell_add(p->bus, &any);
+    bus_doorbell_add(p->bus, &one);
+    assert_int_equal(known, 2);
+    pthread_mutex_lock(bus_lock(p->bus));
+    bus_write(p->bus, BUS_MMIO, 0x1010, 2, 1);
+    bus_write(p->bus, BUS_MMIO, 0x1010, 4, 5);
+    bus_write(p->bus, BUS_MMIO, 0x1020, 4, 7);
+    pthread_mutex_unlock(bus_lock(p->bus));
+    assert_int_equal(rings(fd), 2);
+    assert_int_equal(rings(other), 1);
+    expect_log(p, "");
+    bus_write(p->bus, BUS_MMIO, 0x1020, 4, 8);          /* another value: the device's */
+    bus_write(p->bus, BUS_PIO, 0x1010, 4, 8);           /* another space: nobody's */
+    bus_doorbell_remove(p->bus, fd);
+    bus_doorbell_remove(p->bus, fd);
+    assert_int_equal(known, 1);
+    bus_write(p->bus, BUS_MMIO, 0x1010, 1, 9);
+    assert_int_equal(rings(fd) + rings(other), 0);
+    expect_log(p, "w4@32=8 w1@16=9 ");
+    close(fd);
+    close(other);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -250,6 +300,7 @@ int main(void)
         TEST(lockless_regions_run_without_the_lock),
         TEST(listing_is_in_order),
         TEST(callbacks_may_move_regions),
+        TEST(doorbells_take_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
