@@ -65,7 +65,7 @@ static int vcpu_take_init_sipi(struct machine_vcpu *v)
     const uint32_t both = REQUEST_INIT | REQUEST_SIPI;
     /* At once: an INIT that comes now is the next one's. */
     uint32_t bits = atomic_fetch_and(&e->requests, ~both) & both;
-    struct x86_state s;
+    struct x86_state s, now;
     int rc;
 
     if (!(bits & REQUEST_INIT) && !v->wait_sipi)
@@ -83,6 +83,11 @@ static int vcpu_take_init_sipi(struct machine_vcpu *v)
         s.ev.mp_state = X86_MP_RUNNABLE;
         v->wait_sipi = false;
     }
+    /* The TSC goes on as if nothing had been: what was read above is old by now. */
+    rc = e->ops->get_state(e, &now);
+    if (rc)
+        return rc;
+    s.tsc = now.tsc;
     return e->ops->set_state(e, &s);
 }
 

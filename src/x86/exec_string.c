@@ -65,7 +65,10 @@ static bool start(struct run *r, struct x86_cpu *cpu, const struct x86_insn *ins
                       .left = 1, .repeats = insn->rep || insn->repne};
     if (!r->repeats)
         return true;
-    r->left = min_u64(masked(r, X86_RCX), traps ? 1 : X86_REP_CHUNK);
+    /* Downwards goes an element at a time: interrupts are not to wait for so many. */
+    r->left = min_u64(masked(r, X86_RCX), traps                              ? 1
+                                          : cpu->s.rflags & X86_FLAG_DF ? X86_REP_CHUNK / 8
+                                                                        : X86_REP_CHUNK);
     return r->left != 0;
 }
 
