@@ -111,7 +111,7 @@ class Test:
                   f"{' --e1000' if model == 'e1000' else ''}")
             sys.exit(77)
 
-    def start(self, name, script, *options):
+    def write_initrd(self, name, script):
         script = "ip link set lo up; ip link set eth0 up\n" + script
         files = dict(self.modules, seed=(0o100644, self.data), dhcp=(0o100755, DHCP.encode()))
         files["test"] = (0o100755, (virtio.INIT % (" ".join(MODULES[self.model]), script)).encode())
@@ -119,8 +119,11 @@ class Test:
             base = f.read()
         with open(f"{self.tmp}/{name}", "wb") as f:
             f.write(base + b"\0" * (-len(base) % 4) + virtio.cpio(files))
+        return f"{self.tmp}/{name}"
+
+    def start(self, name, script, *options):
         cmd = [self.ring3, "run", "--engine", self.engine, "--kernel", self.kernel,
-               "--initrd", f"{self.tmp}/{name}", "--append", "console=ttyS0 quiet rdinit=/test",
+               "--initrd", self.write_initrd(name, script), "--append", "console=ttyS0 quiet rdinit=/test",
                "--memory", "512M", *options, *self.more]
         return subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)

@@ -3,6 +3,7 @@
  * devices.c - every device that there is, in a typical configuration.
  */
 #include "kit.h"
+#include "net_cards.h"
 
 #include "base/clock.h"
 #include "base/types.h"
@@ -449,6 +450,8 @@ static uint64_t virtio_poke(struct rig *rig, struct rig_random *r)
 }
 
 const struct kit_row kit_rows[] = {
+    {"e1000", net_cards_e1000, net_cards_destroy, net_cards_poke},
+    {"virtio-net-pci", net_cards_virtio, net_cards_destroy, net_cards_poke},
     {"virtio-balloon-mmio", balloon_mmio_make, virtio_destroy, virtio_poke},
     {"virtio-balloon-pci", balloon_pci_make, virtio_destroy, virtio_poke},
     {"acpi_pm", pm_make, NULL, pm_poke},
