@@ -45,22 +45,27 @@ static bool make_tap(const char *name, int flags, uint32_t address)
     return made;
 }
 
+/* NULL after a tenth of a second: the kernel drops what it is to send until it has noticed
+ * that the interface's carrier came, so callers try again. */
 static const uint8_t *await_ip(struct fixture *f, struct fixture_end *e, uint8_t proto)
 {
-    for (unsigned i = 0, at = 0; i < 60; i++) {
+    for (unsigned i = 0, at = 0; i < 10; i++) {
         for (; at < e->frames; at++)
-            if (e->len[at] > 34 && get_be16(e->frame[at] + 12) == 0x0800 && e->frame[at][23] == proto)
+            if (e->len[at] > 34 && get_be16(e->frame[at] + 12) == 0x0800 &&
+                e->frame[at][23] == proto)
                 return e->frame[at];
-        loop_run_once(f->loop, 50000000);
+        loop_run_once(f->loop, 10000000);
     }
-    fail_msg("no IP protocol %u came", proto);
     return NULL;
 }
+
+enum { TRIES = 60 };
 
 /* 192.0.2.1 is the interface, 192.0.2.2 we are. A ping, large, with its checksum undone. */
 static void test_ping(void **state)
 {
-    uint8_t f[14 + 20 + 8 + 1000] = {0};
+    uint8_t f[14 + 20 + 8 + 1000] = {0}, arp[60] = {0};
+    const uint8_t *got = NULL;
     struct net_header h = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 2};
     struct fixture fx;
     struct fixture_end *e;
@@ -73,11 +78,9 @@ static void test_ping(void **state)
                      NET_CSUM | NET_TSO4 | NET_TSO6);
     assert_int_equal(ioctl(s, SIOCGIFHWADDR, &ifr), 0);
     /* ARP first, so that the kernel knows us. */
-    memset(f, 0xff, 6);
-    memcpy(f + 6, "\x52\x54\0\1\2\3", 6);
-    memcpy(f + 12, "\x08\6\0\1\x08\0\6\4\0\1\x52\x54\0\1\2\3\xc0\0\2\2\0\0\0\0\0\0\xc0\0\2\1", 30);
-    end_send(&fx, e, NULL, f, 60);
-    memset(f, 0, sizeof f);
+    memset(arp, 0xff, 6);
+    memcpy(arp + 6, "\x52\x54\0\1\2\3\x08\6\0\1\x08\0\6\4\0\1\x52\x54\0\1\2\3\xc0\0\2\2", 26);
+    memcpy(arp + 38, "\xc0\0\2\1", 4);
     memcpy(f, ifr.ifr_hwaddr.sa_data, 6);
     memcpy(f + 6, "\x52\x54\0\1\2\3\x08\0\x45", 9);
     put_be16(f + 16, sizeof f - 14);
@@ -89,12 +92,16 @@ static void test_ping(void **state)
     put_be16(f + 38, 77);
     for (unsigned i = 0; i < 1000; i++)
         f[42 + i] = (uint8_t)i;
-    end_send(&fx, e, &h, f, sizeof f);
-    const uint8_t *got = await_ip(&fx, e, 1);
+    for (unsigned i = 0; i < TRIES && !got; i++) {
+        end_send(&fx, e, NULL, arp, sizeof arp);
+        end_send(&fx, e, &h, f, sizeof f);
+        got = await_ip(&fx, e, 1);
+    }
+    assert_non_null(got);
     assert_int_equal(got[34], 0);
     assert_int_equal(get_be16(got + 38), 77);
     assert_memory_equal(got + 42, f + 42, 1000);
-    assert_true(e->net->stats.tx_frames == 2 && e->net->stats.rx_frames >= 2);
+    assert_true(e->net->stats.tx_frames >= 2 && e->net->stats.rx_frames >= 2);
     end_free(e);
     close(s);
     fixture_fini(&fx);
@@ -114,8 +121,12 @@ static void test_offloads(void **state)
         e = end_new(&fx, "tap=t0");
         net_set_offloads(e->net, csum ? NET_CSUM : 0);
         setsockopt(s, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
-        assert_int_equal(sendto(s, "hello", 5, 0, (struct sockaddr *)&to, sizeof to), 5);
-        const uint8_t *got = await_ip(&fx, e, 17);
+        const uint8_t *got = NULL;
+        for (unsigned i = 0; i < TRIES && !got; i++) {
+            assert_int_equal(sendto(s, "hello", 5, 0, (struct sockaddr *)&to, sizeof to), 5);
+            got = await_ip(&fx, e, 17);
+        }
+        assert_non_null(got);
         for (unsigned i = 0; i < e->frames; i++)
             if (e->frame[i] == got)
                 at = (int)i;
