@@ -371,6 +371,7 @@ static void emit_range_check(struct dbt_translation *t, unsigned span)
 {
     struct emit *e = &t->e;
 
+    dbt_reach(t, 48);
     if (t->dead) {                  /* do first and last byte differ in their page? */
         emit_lea32(e, H_RCX, h_base(H_R11, (int32_t)span - 1));
         emit_xor32_rr(e, H_RCX, H_R11);
@@ -378,7 +379,6 @@ static void emit_range_check(struct dbt_translation *t, unsigned span)
         dbt_late_here(t, DBT_STUB_SIDE, DBT_EXIT_CHAIN, CC_NE)->target = t->insn[t->insns].rip;
         return;
     }
-    dbt_reach(t, 48);
     if (span <= 8) {
         emit_lea(e, H_RCX, h_base(H_R11, 8));
         emit_rorx(e, H_RCX, H_RCX, 3);
@@ -478,6 +478,7 @@ void dbt_loop_enter(struct dbt_translation *t)
     t->current = NULL;
     t->clobbered = t->dead;         /* as it may be at the end of the second version */
     if (t->rehomes) {
+        dbt_reach(t, 64);
         dbt_rehome_enter(t);
         dbt_homes_set(t, true);
     }

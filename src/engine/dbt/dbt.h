@@ -470,6 +470,7 @@ struct dbt_translation {
     struct dbt_near near[DBT_MAX_NEAR];
     struct dbt_recovery recovery[DBT_TRACE_INSNS];
     unsigned insns, sites, parts, fars, stubs, nears, recoveries;
+    unsigned slack;                         /* bytes that dbt_reach() adds to what is promised */
     /* Where guest registers are, by number: host registers or, H_NONE, the frame; and
      * the latter as a mask. In the second version of a loop: rehome.c. */
     const uint8_t *home;

@@ -303,7 +303,7 @@ void emit_patch8(struct emit *e, uint8_t *at)
         emit_patch32(e, at);
         return;
     }
-    BUG_ON(d > 127);
+    e->too_far |= d > 127;
     *at = (uint8_t)d;
 }
 

@@ -40,6 +40,7 @@ struct emit_host {
 struct emit {
     uint8_t *start, *p, *end;       /* writable mapping */
     bool overflow;
+    bool too_far;                   /* a JRCXZ would not reach: all of this is of no use */
     const struct emit_host *host;   /* NULL: lacks nothing */
     uint8_t *restore, *restored;    /* emit_plain.c: the flags come back from, to here */
 };

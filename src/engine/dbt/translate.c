@@ -224,7 +224,7 @@ void dbt_reach(struct dbt_translation *t, unsigned bytes)
     if (emit_is_plain(&t->e))
         return;                 /* any distance will do */
     for (unsigned i = 0; i < t->nears; i++) {
-        if ((size_t)(t->e.p - t->near[i].from) + bytes + jump * (i + 1) > 126) {
+        if ((size_t)(t->e.p - t->near[i].from) + bytes + t->slack + jump * (i + 1) > 126) {
             dbt_stubs_flush(t);
             return;
         }
@@ -394,6 +394,7 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
         t->clobbered = clobbered;
     }
     dbt_reach(t, 128);              /* what was promised may be used up; settle() is long */
+    dbt_reach(t, 100);
     dbt_exit_here(t, DBT_EXIT_INTERP);
     t->clobbered = false;
     dbt_clusters_forget(t);
@@ -425,8 +426,10 @@ static void begin_flags(struct dbt_translation *t)
     const struct dbt_step *s = &t->step[t->now];
     int setter = s->setter[t->second];
 
-    if (t->now)
+    if (t->now && s[-1].saved) {
         dbt_recipe_keep(t, s - 1);
+        dbt_reach(t, 64);
+    }
     t->dead = s->dead >> t->second & 1;
     t->recipe = setter < 0 ? NULL : &t->step[setter];
 }
@@ -490,8 +493,10 @@ static void end(struct dbt_translation *t, uint64_t next)
 {
     unsigned insns = t->insns;
 
-    if (t->open)
+    if (t->open) {
+        dbt_reach(t, 100);
         settle(t);
+    }
     t->clobbered = t->dead = false;
     dbt_homes_set(t, false);
     if (t->open) {
@@ -509,7 +514,7 @@ static void end(struct dbt_translation *t, uint64_t next)
         e8(&t->e, 0xcc);
 }
 
-bool dbt_translate(struct dbt_translation *t)
+static void translate(struct dbt_translation *t)
 {
     struct dbt_step *s = t->step;
 
@@ -535,5 +540,21 @@ bool dbt_translate(struct dbt_translation *t)
         emit_undecodable(t);
         end(t, t->rip);
     }
-    return !t->e.overflow;
+}
+
+/* How much an instruction takes between two calls of dbt_reach() is promised for the
+ * usual ones. Where that was not enough, islands come more often. */
+bool dbt_translate(struct dbt_translation *t)
+{
+    const struct dbt_source source = t->source;
+
+    for (t->slack = 0;; t->slack += 40) {
+        t->source = source;
+        t->e.p = t->e.start;
+        t->e.too_far = false;
+        translate(t);
+        if (!t->e.too_far || t->e.overflow)
+            return !t->e.overflow;
+        BUG_ON(t->slack > 120);
+    }
 }

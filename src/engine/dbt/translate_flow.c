@@ -187,12 +187,12 @@ bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn)
 
 static void emit_poll(struct dbt_translation *t, uint64_t target)
 {
+    dbt_reach(t, 16);
     if (t->dead) {
         emit_cmp_m_zero(&t->e, h_frame(offsetof(struct dbt_frame, go)));
         dbt_late_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP, CC_E)->target = target;
         return;
     }
-    dbt_reach(t, 16);
     emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, go)));
     dbt_stub_here(t, DBT_STUB_POLL, DBT_EXIT_LOOKUP)->target = target;
 }
@@ -264,6 +264,7 @@ static void emit_page_check(struct dbt_translation *t, const struct dbt_step *s)
 {
     uint8_t *same;
 
+    dbt_reach(t, 104);
     if (t->dead) {
         emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, s->entry));
         emit_cmp_rm(&t->e, H_R11, dbt_jump_entry(s->onward));
@@ -271,7 +272,6 @@ static void emit_page_check(struct dbt_translation *t, const struct dbt_step *s)
         t->keeps_current = false;
         return;
     }
-    dbt_reach(t, 64);
     emit_load(&t->e, H_RCX, dbt_jump_entry(s->onward));
     emit_lea_rip(&t->e, H_R11, dbt_cache_near(t->cache, s->entry));
     emit_not(&t->e, H_RCX);                 /* -1 - entry */
@@ -469,6 +469,7 @@ static void emit_return_to(struct dbt_translation *t, const struct dbt_step *s)
     uint64_t expected = s->onward;
     uint8_t *same;
 
+    dbt_reach(t, 120);
     if (s->dead_behind >> t->second & 1) {
         if ((int64_t)expected == (int32_t)expected) {
             emit_cmp_ri(&t->e, H_R11, (int32_t)expected);
@@ -480,7 +481,6 @@ static void emit_return_to(struct dbt_translation *t, const struct dbt_step *s)
         emit_onward(t, s, expected);
         return;
     }
-    dbt_reach(t, 120);
     if ((int64_t)expected == (int32_t)expected && (int32_t)expected != INT32_MIN) {
         emit_lea(&t->e, H_RCX, h_base(H_R11, -(int32_t)expected));
     } else {
