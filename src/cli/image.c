@@ -50,6 +50,7 @@ static const struct option convert_options[] = {
     FORMAT_OPTION,
     {"output-format", "NAME", "format of the new image (qcow2)", OPTION_STRING,
      FIELD(output_format)},
+    {"compress", NULL, "compress what is written (qcow2)", OPTION_FLAG, FIELD(compress)},
     OPTIONS_OPTION, FORCE_OPTION,
     {"progress", NULL, "show how far it is", OPTION_FLAG, FIELD(progress)},
     {NULL},

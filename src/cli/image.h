@@ -17,7 +17,7 @@ struct error;
 struct image_options {
     const char *format, *output_format, *options, *backing, *backing_format, *repair;
     const char *second_format;
-    bool json, force, shrink, strict, unsafe, shared, chain, progress;
+    bool json, force, shrink, strict, unsafe, shared, chain, progress, compress;
 };
 
 struct image_job {

@@ -76,7 +76,9 @@ static int copy_into_new(struct image_job *job, struct block *from)
         return CLI_USAGE;
     if (rc)
         return image_failed(job);
-    struct block *to = image_open(job, job->operand[1], format, false, false);
+    struct block_open how = {.name = job->operand[1], .format = format,
+                             .compress = job->o.compress};
+    struct block *to = block_open(job->io, &how, &job->err);
     if (!to)
         return image_failed(job);
     rc = block_copy(from, to, job->o.progress ? show_progress : NULL, &shown, &job->err);
