@@ -5,7 +5,7 @@ _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image doctor help version"
-    local run_options="--kernel --initrd --append --module --disk --net --device --memory --engine --machine --cpu
+    local run_options="--kernel --initrd --append --module --disk --net --share --device --memory --engine --machine --cpu
         --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --test-device --trace --dump-blocks --log --help"
 

@@ -32,7 +32,7 @@
 
 struct run_options {
     const char *kernel, *initrd, *append;
-    struct option_list modules, disks, nets, devices;
+    struct option_list modules, disks, nets, shares, devices;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace, *dump_blocks;
@@ -55,6 +55,9 @@ static const struct option options[] = {
     {"net", "KIND[,key=value...]", "network card; may be given more than once. Kinds: user, tap,\n"
                                    "socket, none. Keys: model, mac, queues, iothread, capture,\n"
                                    "...", OPTION_LIST, FIELD(nets), .paths = "capture|tftp"},
+    {"share", "DIR:TAG[,readonly]", "a host directory that the guest mounts by its tag (9P);\n"
+                                    "may be given more than once", OPTION_LIST, FIELD(shares),
+     .paths = ":"},
     {"device", "NAME[,key=value...]", "another device; may be given more than once; 'list'\n"
                                       "shows them", OPTION_LIST, FIELD(devices), .paths = "socket"},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
@@ -314,6 +317,7 @@ static struct machine_config machine_config(struct run *run)
     c.modules = o->modules.item;
     c.disks = o->disks.item;
     c.nets = o->nets.item;
+    c.shares = o->shares.item;
     c.devices = o->devices.item;
     c.memory_bytes = o->memory_bytes;
     c.cpus = (unsigned)o->cpus;

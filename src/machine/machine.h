@@ -56,6 +56,7 @@ struct machine_config {
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
     const char *const *disks;      /* texts of --disk, NULL-terminated, or NULL */
     const char *const *nets;       /* of --net */
+    const char *const *shares;     /* of --share */
     const char *const *devices;    /* texts of --device, likewise (machine/plug.h) */
     uint64_t memory_bytes;
     unsigned cpus;

@@ -24,6 +24,7 @@ static const struct plug_kind kinds[] = {
     {"balloon", "virtio memory balloon; 'balloon SIZE' in the monitor sets it", plug_balloon},
     {"disk", "virtio disk, as --disk", plug_disk},
     {"rng", "virtio entropy source: the host's getrandom()", plug_rng},
+    {"share", "a host directory by virtio and 9P, as --share", plug_share},
 };
 
 void machine_list_devices(struct strbuf *out)
@@ -68,6 +69,8 @@ int plug_all(const struct plug *p, struct error **err)
         rc = plug_disk(p, cfg->disks[i], err);
     for (unsigned i = 0; cfg->nets && cfg->nets[i] && !rc; i++)
         rc = plug_net(p, cfg->nets[i], i, err);
+    for (size_t i = 0; cfg->shares && cfg->shares[i] && !rc; i++)
+        rc = plug_share(p, cfg->shares[i], err);
     for (size_t i = 0; cfg->devices && cfg->devices[i] && !rc; i++)
         rc = plug_text(p, cfg->devices[i], err);
     return rc;
