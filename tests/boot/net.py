@@ -5,14 +5,16 @@
     net.py RING3 SOURCE_ROOT CASE ENGINE MODEL [OPTION...]
 
 CASE: user (DHCP, ping, TCP out and in by user mode on loopback), pair (two VMs joined by
-a socket), tap (in a network namespace, needs root). MODEL: virtio or e1000, which the
-cloud kernel has no driver for (tools/fetch-guest --e1000), with further keys of the card.
+a socket), qemu (one of them QEMU's), tap (in a network namespace, needs root). MODEL:
+virtio or e1000, which the cloud kernel has no driver for (tools/fetch-guest --e1000), with
+further keys of the card.
 Exits 77 when what it needs is not there.
 """
 import glob
 import hashlib
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -123,7 +125,8 @@ class Test:
 
     def start(self, name, script, *options):
         cmd = [self.ring3, "run", "--engine", self.engine, "--kernel", self.kernel,
-               "--initrd", self.write_initrd(name, script), "--append", "console=ttyS0 quiet rdinit=/test",
+               "--initrd", self.write_initrd(name, script),
+               "--append", "console=ttyS0 quiet rdinit=/test",
                "--memory", "512M", *options, *self.more]
         return subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
@@ -185,13 +188,30 @@ def user(t):
     t.expect(len(pcap) > 2 * t.size and pcap[:4] == b"\x4d\x3c\xb2\xa1", "the capture", text)
 
 
-def pair(t):
+def with_qemu(t):
+    if not shutil.which("qemu-system-x86_64"):
+        print("there is no QEMU")
+        sys.exit(77)
+    pair(t, True)
+
+
+def pair(t, qemu=False):
     path = f"{t.tmp}/socket"
     card = f"model={t.model}{t.card}"
     a = t.start("a", PAIR % {"me": 1, "other": 2}, "--net", f"socket,listen={path},{card}")
     while not os.path.exists(path):
         time.sleep(0.05)
-    b = t.start("b", PAIR % {"me": 2, "other": 1}, "--net", f"socket,connect={path},{card}")
+    if qemu:
+        cmd = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "512", "-nodefaults",
+               "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", t.kernel,
+               "-initrd", t.write_initrd("b", PAIR % {"me": 2, "other": 1}),
+               "-append", "console=ttyS0 quiet rdinit=/test panic=-1", "-netdev",
+               f"stream,id=n,server=off,addr.type=unix,addr.path={path}",
+               "-device", "virtio-net-pci,netdev=n"]
+        b = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+    else:
+        b = t.start("b", PAIR % {"me": 2, "other": 1}, "--net", f"socket,connect={path},{card}")
     for p in (a, b):
         text = t.end(p)
         t.expect(f"GOT {t.md5()}" in text, "what the other VM sent differs", text)
@@ -217,7 +237,8 @@ def tap(t):
 def main():
     ring3, root, case, engine, model, *more = sys.argv[1:]
     with tempfile.TemporaryDirectory() as tmp:
-        {"user": user, "pair": pair, "tap": tap}[case](Test(ring3, root, engine, model, more, tmp))
+        cases = {"user": user, "pair": pair, "qemu": with_qemu, "tap": tap}
+        cases[case](Test(ring3, root, engine, model, more, tmp))
 
 
 if __name__ == "__main__":
