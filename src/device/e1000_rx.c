@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/barrier.h"
 #include "base/byteorder.h"
 #include "memory/memory.h"
 
@@ -143,7 +144,7 @@ static size_t fill(struct e1000 *e, const struct incoming *in, size_t done, uint
     d[12] = 0;
     memory_write(e->memory, gpa(at), d, sizeof d);
     /* The driver looks at this byte; all else must be there before. */
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    barrier_stores();
     memory_write(e->memory, gpa(at + 12), &status, 1);
     return part;
 }

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/barrier.h"
 #include "base/bug.h"
 #include "base/byteorder.h"
 #include "base/error.h"
@@ -347,7 +348,7 @@ void memory_written(struct memory *m, gpa_t a, uint64_t len)
     if (!len)
         return;
     /* Either who caches code from here sees the new bytes, or we see that it does. */
-    atomic_thread_fence(memory_order_seq_cst);
+    barrier_full();
     for (struct memory_listener *l = m->listeners; l; l = l->next)
         if (l->written)
             l->written(l->opaque, a, len);

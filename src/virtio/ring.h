@@ -8,6 +8,7 @@
 #ifndef RING3_VIRTIO_RING_H
 #define RING3_VIRTIO_RING_H
 
+#include "base/barrier.h"
 #include "virtio/virtio.h"
 
 /* One descriptor, of either form, read once: the guest may change it meanwhile. */
@@ -58,7 +59,7 @@ static inline void ring_store16(void *p, uint16_t v)
 /* Between writing one index and reading the other side's. */
 static inline void ring_barrier(void)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    barrier_full();
 }
 
 #endif
