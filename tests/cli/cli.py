@@ -672,7 +672,8 @@ class Documents(CliTest):
     def test_readme(self):
         text = self.read("../README.md")
         for option in re.findall(r"(?<=[ `'])--[a-z][a-z-]+", text):
-            self.assertIn(option, self.options | {"--help", "--json", "--rounds"})
+            self.assertIn(option, self.options | {"--help", "--json", "--rounds", "--format", "--backing",
+                                         "--backing-format"})
         listed = re.findall(r"(?m)^\| ([\w, +]+) \|", text.partition("| status |")[2])
         self.assertEqual(set(", ".join(listed).split(", ")) & self.statuses, self.statuses)
         engines = ring3("run", "--engine", "list").stdout.decode()
