@@ -25,6 +25,7 @@ static const struct plug_kind kinds[] = {
     {"disk", "virtio disk, as --disk", plug_disk},
     {"rng", "virtio entropy source: the host's getrandom()", plug_rng},
     {"share", "a host directory by virtio and 9P, as --share", plug_share},
+    {"vsock", "virtio sockets, joined to a Unix socket of the host", plug_vsock},
 };
 
 void machine_list_devices(struct strbuf *out)

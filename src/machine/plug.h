@@ -84,6 +84,7 @@ int plug_balloon(const struct plug *p, const char *text, struct error **err);
 /* `index`: which --net this is. */
 int plug_net(const struct plug *p, const char *text, unsigned index, struct error **err);
 int plug_disk(const struct plug *p, const char *text, struct error **err);
+int plug_vsock(const struct plug *p, const char *text, struct error **err);
 int plug_share(const struct plug *p, const char *text, struct error **err);
 
 #endif

@@ -213,16 +213,49 @@ def check_share(g, share):
     g.expect("Read-only" in out and out.endswith("host\n"), f"a read-only share says {out}")
 
 
+def check_vsock(g, path):
+    """Streams in both directions, to whoever called."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{path}_700")
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        g.ssh("head -c 3000000 /dev/urandom >/var/tmp/v; setsid socat -u OPEN:/var/tmp/v "
+              "VSOCK-CONNECT:2:700 </dev/null >/dev/null 2>&1 &")
+        peer = listener.accept()[0]
+        peer.settimeout(PATIENCE)
+        received = b"".join(iter(lambda: peer.recv(65536), b""))
+        peer.close()
+    digest = hashlib.sha256(received).hexdigest()
+    g.expect(digest in g.ssh("sha256sum /var/tmp/v"),
+             f"{len(received)} bytes came, not the guest's")
+    g.ssh("setsid socat VSOCK-LISTEN:800 EXEC:'tr a-z A-Z' </dev/null >/dev/null 2>&1 & "
+          "sleep 1")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(PATIENCE)
+        s.connect(path)
+        s.sendall(b"CONNECT 800\n" + 20000 * b"hello ")
+        s.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: s.recv(65536), b""))
+    g.expect(answer.startswith(b"OK ") and answer.endswith(b"\n" + 20000 * b"HELLO "),
+             f"the guest answered {answer[:80]}... ({len(answer)} bytes)")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(PATIENCE)
+        s.connect(path)
+        s.sendall(b"CONNECT 801\n")
+        g.expect(s.recv(100) == b"", "nobody listens on port 801 of the guest")
+
+
 def whole(folder, form):
     share = f"{folder}/share"
     os.makedirs(share)
     mirror = Mirror(folder)
     g = Debian(folder, make_disk(folder, form), "--share", f"{share}:src",
-               "--share", f"{share}:ro,readonly")
+               "--share", f"{share}:ro,readonly", "--device", f"vsock,socket={folder}/vsock")
     g.login()
     check_system(g)
     check_package(g, mirror)
     check_share(g, share)
+    check_vsock(g, f"{folder}/vsock")
     g.power_off()
     check_disk(folder, form)
 

@@ -161,6 +161,30 @@ class Words(CliTest):
         self.refused(USAGE, "is not a configuration file", "--kernel",
                      args=["run", self.files.make("binary", bytes(100))])
 
+    def test_shares_and_sockets(self):
+        def run(*args):
+            return ["run", "--engine", "interp", "--kernel", self.off, *args]
+        folder = self.files.dir.name
+        self.refused(CANNOT_START, "cannot share '/nowhere': No such file",
+                     args=run("--share", "/nowhere:tag"))
+        self.refused(CANNOT_START, f"cannot share '{self.off}': Not a directory",
+                     args=run("--share", f"{self.off}:tag"))
+        self.refused(USAGE, "a directory and a tag are needed; --share DIR:TAG",
+                     args=run("--share", folder))
+        self.refused(USAGE, "the tag is longer", args=run("--share", f"{folder}:{65 * 'x'}"))
+        self.refused(USAGE, "'readonyl'", "did you mean 'readonly'",
+                     args=run("--share", f"{folder}:x,readonyl"))
+        self.refused(CANNOT_START, "there are two devices called 'a'",
+                     args=run("--share", f"{folder}:x,id=a", "--share", f"{folder}:y,id=a"))
+        self.refused(USAGE, "no socket is named", args=run("--device", "vsock"))
+        self.refused(USAGE, "cid", args=run("--device", "vsock,cid=2,socket=x"))
+        self.refused(CANNOT_START, "cannot make the socket '/nowhere/s'",
+                     args=run("--device", "vsock,socket=/nowhere/s"))
+        result = ring3(*run("--share", f"{folder}:x", "--device",
+                            f"vsock,socket={self.files.path('vs')}"))
+        self.assertEqual((result.returncode, result.stderr), (OK, b""))
+        self.assertFalse(os.path.exists(self.files.path("vs")))
+
     def test_control_characters_stay_out_of_the_line(self):
         self.refused(CANNOT_START, "cannot open kernel 'a?b'",
                      args=["run", "--engine", "interp", "--kernel", "a\nb"])
