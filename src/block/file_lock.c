@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -35,6 +36,19 @@ static bool is_locked(int fd, off_t byte)
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 
     return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK;
+}
+
+/* The same after a moment of patience: the kernel ends a killed program's requests
+ * (io_uring) after the program, and its locks only then. Who starts a VM again at once
+ * is not to be told that it still runs. */
+static bool stays_locked(int fd, off_t byte)
+{
+    enum { TRIES = 50, WAIT_NS = 20 * 1000 * 1000 };
+    const struct timespec wait = {.tv_nsec = WAIT_NS};
+
+    for (unsigned i = 0; i < TRIES && is_locked(fd, byte); i++)
+        nanosleep(&wait, NULL);
+    return is_locked(fd, byte);
 }
 
 static int refuse(const char *name, bool write, bool written, struct error **err)
@@ -67,9 +81,9 @@ int file_lock(int fd, const char *name, bool write, struct log *log, struct erro
         return 0;
     }
     for (unsigned n = 0; n < BITS; n++) {
-        if (writing >> n & 1 && is_locked(fd, DOES + n))
+        if (writing >> n & 1 && stays_locked(fd, DOES + n))
             return refuse(name, write, true, err);
-        if (does >> n & 1 && is_locked(fd, BEARS_NOT + n))
+        if (does >> n & 1 && stays_locked(fd, BEARS_NOT + n))
             return refuse(name, write, false, err);
     }
     return 0;
