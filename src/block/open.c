@@ -15,7 +15,7 @@
 #include "block/drivers.h"
 #include "block/node.h"
 
-enum { PROBE_BYTES = 4096, DEPTH_MAX = 64 };
+enum { PROBE_BYTES = 4096, DEPTH_MAX = 64, FORMATS_MAX = 16 };
 
 static struct block *node_new(struct block_io *io, const struct block_driver *driver,
                               const struct block_open *how)
@@ -120,22 +120,19 @@ static const struct block_driver *probe(struct block *below, const struct block_
 
 const struct block_driver *node_named_format(const char *name, struct error **err)
 {
-    struct strbuf all = {0};
-    const struct block_driver *found = NULL;
+    const char *names[FORMATS_MAX + 1] = {NULL};
+    size_t n = 0;
 
     for (const struct block_driver *const *d = block_drivers; *d; d++) {
         if ((*d)->schemes)
             continue;
-        strbuf_addf(&all, "%s%s", all.len ? ", " : "", (*d)->name);
         if (strcmp((*d)->name, name) == 0)
-            found = *d;
+            return *d;
+        BUG_ON(n == FORMATS_MAX);
+        names[n++] = (*d)->name;
     }
-    if (!found) {
-        error_set(err, EINVAL, "there is no image format '%s'", name);
-        error_hint(err, "there are: %s", strbuf_text(&all));
-    }
-    strbuf_fini(&all);
-    return found;
+    error_no_such(err, "image format", name, names);
+    return NULL;
 }
 
 struct block *block_open(struct block_io *io, const struct block_open *how, struct error **err)

@@ -28,24 +28,24 @@ static int check_options(const struct qcow2_create *c, struct error **err)
 {
     if (c->cluster_bytes & (c->cluster_bytes - 1) || c->cluster_bytes < 512 ||
         c->cluster_bytes > 2 << 20)
-        return error_set(err, EINVAL, "cluster_size must be a power of two between 512 and 2M");
+        return error_set(err, EINVAL, "cluster-size must be a power of two between 512 and 2M");
     if (!c->refcount_bits || c->refcount_bits & (c->refcount_bits - 1) || c->refcount_bits > 64)
-        return error_set(err, EINVAL, "refcount_bits must be a power of two, at most 64");
+        return error_set(err, EINVAL, "refcount-bits must be a power of two, at most 64");
     if (c->version == 2 && (c->refcount_bits != 16 || c->lazy_refcounts || c->extended_l2 ||
                             c->compression != QCOW2_ZLIB))
-        return error_set(err, EINVAL, "refcount_bits other than 16, lazy_refcounts, extended_l2 "
-                         "and compression_type=zstd need compat=1.1");
+        return error_set(err, EINVAL, "refcount-bits other than 16, lazy-refcounts, extended-l2 "
+                         "and compression=zstd need compat=1.1");
     if (c->extended_l2 && c->cluster_bytes < 16384)
-        return error_set(err, EINVAL, "extended_l2 needs clusters of at least 16K");
+        return error_set(err, EINVAL, "extended-l2 needs clusters of at least 16K");
     if (c->backing && strlen(c->backing) > QCOW2_MAX_BACKING_NAME)
         return error_set(err, EINVAL, "the backing file's name has more than 1023 bytes");
     if (c->backing && !c->backing_format) {
         error_set(err, EINVAL, "the backing file's format must be named");
-        error_hint(err, "add backing_fmt=raw or backing_fmt=qcow2");
+        error_hint(err, "add backing-format=raw or backing-format=qcow2");
         return -EINVAL;
     }
     if (c->backing && c->preallocation != QCOW2_PREALLOC_OFF && !c->extended_l2)
-        return error_set(err, EINVAL, "preallocation with a backing file needs extended_l2");
+        return error_set(err, EINVAL, "preallocation with a backing file needs extended-l2");
     return 0;
 }
 

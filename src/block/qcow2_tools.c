@@ -62,7 +62,7 @@ static int look_at_backing(struct block *below, const struct options *o, uint64_
         error_hint(err, "add backing-format=raw or backing-format=qcow2");
         return -EINVAL;
     }
-    struct block_open how = {.no_lock = true};
+    struct block_open how = {0};            /* locked: nobody writes it, it is not this one */
     struct block *backing = node_open_backing(below, &how, o->backing, o->backing_format, err);
     if (!backing)
         return err && *err ? -(*err)->code : -EIO;

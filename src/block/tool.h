@@ -37,6 +37,18 @@ int block_create(struct block_io *io, const char *name, const char *format, uint
 /* Takes away a file that block_create() made; a device stays. */
 void block_remove(const char *name);
 
+/*
+ * To put an image in the place of a file without losing that if something fails:
+ * `*where` is the name to make it under (block_create() with BLOCK_REPLACE), good until
+ * the end; it is `name` itself, and *out NULL, where no file is in the way. -EBUSY: the
+ * file is in use. With `keep` the new image takes the old one's place; else, and on
+ * failure, it is taken away, and the old file is as it was. NULL is fine.
+ */
+struct block_replacement;
+int block_replace_begin(const char *name, struct block_replacement **out, const char **where,
+                        struct error **err);
+int block_replace_end(struct block_replacement *r, bool keep, struct error **err);
+
 /* ---- the rest ------------------------------------------------------------ */
 
 /* Grows with zeroes, or cuts. The cli asks before it cuts. */

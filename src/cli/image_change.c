@@ -21,6 +21,38 @@ static void add_param(struct strbuf *sb, const char *key, const char *value)
         strbuf_add(sb, *value == ',' ? ",," : value, *value == ',' ? 2 : 1);
 }
 
+/* A new image, and how it comes about. */
+struct making {
+    int (*make)(struct image_job *job, const char *where, const struct making *m);
+    const char *format, *options;
+    uint64_t bytes;
+    struct block *from;                      /* what is copied into it */
+};
+
+static int make_empty(struct image_job *job, const char *where, const struct making *m)
+{
+    int rc = block_create(job->io, where, m->format, m->bytes, m->options,
+                          job->o.force ? BLOCK_REPLACE : 0, &job->err);
+
+    if (rc == -EINVAL)
+        return CLI_USAGE;
+    return rc ? image_failed(job) : CLI_OK;
+}
+
+/* With --force the file that is there is replaced when, and only if, all went well. */
+static int make_in_place(struct image_job *job, const char *name, const struct making *m)
+{
+    struct block_replacement *old = NULL;
+    const char *where = name;
+
+    if (job->o.force && block_replace_begin(name, &old, &where, &job->err) < 0)
+        return image_failed(job);
+    int status = m->make(job, where, m);
+    if (block_replace_end(old, status == CLI_OK, status ? NULL : &job->err) < 0)
+        status = image_failed(job);
+    return status;
+}
+
 /* The new file is as the user named it; its backing file's name is looked for from there. */
 int image_create(struct image_job *job)
 {
@@ -45,12 +77,11 @@ int image_create(struct image_job *job)
         strbuf_addf(&options, "%s", job->o.options);
     add_param(&options, "backing", job->o.backing);
     add_param(&options, "backing-format", job->o.backing_format);
-    int rc = block_create(job->io, job->operand[0], format, bytes, strbuf_text(&options),
-                          job->o.force ? BLOCK_REPLACE : 0, &job->err);
+    struct making m = {.make = make_empty, .format = format, .options = strbuf_text(&options),
+                       .bytes = bytes};
+    int status = make_in_place(job, job->operand[0], &m);
     strbuf_fini(&options);
-    if (rc == -EINVAL)
-        return CLI_USAGE;
-    return rc ? image_failed(job) : CLI_OK;
+    return status;
 }
 
 static void show_progress(void *opaque, uint64_t done, uint64_t bytes)
@@ -63,29 +94,33 @@ static void show_progress(void *opaque, uint64_t done, uint64_t bytes)
     *shown = percent;
 }
 
-static int copy_into_new(struct image_job *job, struct block *from)
+static int make_copy(struct image_job *job, const char *where, const struct making *m)
 {
-    const char *format = job->o.output_format ? job->o.output_format : "qcow2";
-    struct block_info info;
     unsigned shown = UINT32_MAX;
+    int status = make_empty(job, where, m);
 
-    block_info(from, &info);
-    int rc = block_create(job->io, job->operand[1], format, info.bytes, job->o.options,
-                          job->o.force ? BLOCK_REPLACE : 0, &job->err);
-    if (rc == -EINVAL)
-        return CLI_USAGE;
-    if (rc)
-        return image_failed(job);
-    struct block_open how = {.name = job->operand[1], .format = format,
-                             .compress = job->o.compress};
+    if (status)
+        return status;
+    struct block_open how = {.name = where, .format = m->format, .compress = job->o.compress};
     struct block *to = block_open(job->io, &how, &job->err);
     if (!to)
         return image_failed(job);
-    rc = block_copy(from, to, job->o.progress ? show_progress : NULL, &shown, &job->err);
-    int status = image_close(job, to, rc ? image_failed(job) : CLI_OK);
+    int rc = block_copy(m->from, to, job->o.progress ? show_progress : NULL, &shown, &job->err);
+    status = image_close(job, to, rc ? image_failed(job) : CLI_OK);
     if (status)
-        block_remove(job->operand[1]);       /* half an image is none */
+        block_remove(where);                 /* half an image is none */
     return status;
+}
+
+static int copy_into_new(struct image_job *job, struct block *from)
+{
+    struct making m = {.make = make_copy, .options = job->o.options, .from = from,
+                       .format = job->o.output_format ? job->o.output_format : "qcow2"};
+    struct block_info info;
+
+    block_info(from, &info);
+    m.bytes = info.bytes;
+    return make_in_place(job, job->operand[1], &m);
 }
 
 int image_convert(struct image_job *job)

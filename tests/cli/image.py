@@ -177,6 +177,30 @@ class Raw(ImageTest):
 
 
 class Locks(ImageTest):
+    def test_force(self):
+        """A file that is in the way stays as it was unless the new image is whole."""
+        name, other = self.raw("a", MIB), self.raw("b", MIB)
+        with open(name, "r+b") as f:
+            f.write(b"precious")
+        os.chmod(name, 0o640)
+        before = set(os.listdir(os.path.dirname(name)))
+        self.refused(CANNOT_START, "exist", "create", name, "2M")
+        self.refused(USAGE, "there is no key", "create", "--force", "--options", "clutser-size=4K",
+                     name, "2M")
+        self.refused(CANNOT_START, "being written", "create", "--force", "--backing", name,
+                     "--backing-format", "raw", name)
+        self.refused(CANNOT_START, "in use", "convert", "--force", "--format", "raw", name,
+                     os.path.join(os.path.dirname(name), ".", os.path.basename(name)))
+        self.refused(USAGE, "there is no image format", "convert", "--force", "--format", "raw",
+                     "--output-format", "vdi", other, name)
+        with open(name, "rb") as f:
+            self.assertEqual(f.read(8), b"precious")
+        self.assertEqual(set(os.listdir(os.path.dirname(name))), before)
+        self.done("convert", "--force", "--format", "raw", other, name)
+        self.assertIn("qcow2", self.done("info", name))
+        self.assertEqual(os.stat(name).st_mode & 0o777, 0o640)
+        self.assertEqual(set(os.listdir(os.path.dirname(name))), before)
+
     def test_busy(self):
         """Who writes holds bytes 101, 103 (does) and 201, 203 (bears nobody who does)."""
         name = self.raw("a", MIB)
