@@ -63,7 +63,8 @@ struct machine_config {
     bool no_reboot;                /* a reset ends the machine */
     bool test_device;              /* kvm-unit-tests ports */
     bool no_irqchip;               /* kvm: interrupt controllers in user space */
-    bool manual_clock;             /* time moves by clock_advance() alone: for tests */
+    bool manual_clock;             /* time moves by clock_advance() alone, from
+                                      the beginning of 2000: for tests */
     uint16_t debug_exit_port;      /* 0 = 0xF4 */
     struct machine_serial serial, debugcon;
     struct log *log;
@@ -146,8 +147,9 @@ void machine_describe_block(struct machine *m, struct strbuf *out);
 int machine_balloon(struct machine *m, uint64_t bytes, struct error **err);
 /* Network cards, what is at their other end, what passed. */
 void machine_describe_network(struct machine *m, struct strbuf *out);
-/* `--device list`: names and what they are. */
+/* `--device list`: names, what they are, their keys. */
 void machine_list_devices(struct strbuf *out);
+void machine_list_networks(struct strbuf *out);      /* `--net list` */
 /* Guest and host code of everything translated. EINVAL: this engine does not translate. */
 int machine_dump_code(struct machine *m, FILE *out, struct error **err);
 /* Registers, control registers, exception chain and disassembly around RIP. */

@@ -138,6 +138,9 @@ class Words(CliTest):
                      args=run("--device", "rng,id=x", "--device", "rng,id=x"))
         self.refused(USAGE, "there is no device 'baloon'; did you mean 'balloon'?",
                      args=run("--device", "baloon"))
+        listed = ring3("run", "--net", "list").stdout.decode()
+        for word in ("socket", "connect", "mac"):
+            self.assertRegex(listed, rf"(?m)^ *{word} ")
         listed = ring3("run", "--device", "list").stdout.decode()
         self.assertIn("rng", listed)
         for extra in ("", ",iothread", ",transport=mmio", ",packed,queues=4,readonly"):
@@ -598,7 +601,7 @@ class Terminal(CliTest):
         self.start_echo()
         self.type(b"\001c")
         self.expect(b"(ring3) ")
-        for line, answer in ((b"info registers", b"rip"), (b"info exits", b"port reads"),
+        for line, answer in ((b"info registers", b"rip"), (b"info exits", b"port writes"),
                              (b"info devices", b"com1"), (b"info bus", b"port 03f8-03ff"),
                              (b"info memory", b"KiB"), (b"info engine", b"interp"),
                              (b"info cpuid", b"00000000"), (b"x /4i $rip", b"0x00000000001000"),
