@@ -30,7 +30,10 @@ _ring3()
             cut -d' ' -f1)" -- "$cur") ;;
     run:--device)
         mapfile -t COMPREPLY < <(compgen -W "list $(ring3 run --device list 2>/dev/null |
-            cut -d' ' -f1)" -- "$cur") ;;
+            grep -o '^[a-z0-9]*')" -- "$cur") ;;
+    run:--net)
+        mapfile -t COMPREPLY < <(compgen -W "list $(ring3 run --net list 2>/dev/null |
+            grep -o '^[a-z0-9]* ' | grep -v '^with')" -- "$cur") ;;
     run:--irqchip)
         mapfile -t COMPREPLY < <(compgen -W "user kernel" -- "$cur") ;;
     run:--trace)

@@ -96,3 +96,20 @@ void error_free(struct error **err)
     free(*err);
     *err = NULL;
 }
+
+int error_no_such(struct error **err, const char *what, const char *word,
+                  const char *const *names)
+{
+    const char *close = str_closest(word, names);
+    struct strbuf all = {0};
+
+    error_set(err, EINVAL, "there is no %s '%s'", what, word);
+    for (size_t i = 0; names[i]; i++)
+        strbuf_addf(&all, "%s%s", i ? ", " : "", names[i]);
+    if (close)
+        error_hint(err, "did you mean '%s'?", close);
+    else
+        error_hint(err, "there are: %s", strbuf_text(&all));
+    strbuf_fini(&all);
+    return -EINVAL;
+}

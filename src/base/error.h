@@ -36,6 +36,11 @@ int error_set(struct error **err, int code, const char *fmt, ...) PRINTF_LIKE(3,
  * look at: a no-op that returns -EIO, so keep the code where it matters. */
 int error_wrap(struct error **err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* "there is no WHAT 'WORD'", with the closest of `names` (NULL-terminated) or all of them
+ * as advice. Returns -EINVAL. */
+int error_no_such(struct error **err, const char *what, const char *word,
+                  const char *const *names);
+
 /* Adds advice ("; do this"); replaces an older hint. */
 void error_hint(struct error **err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -46,32 +46,25 @@ static const struct param *find(const struct param *table, const char *name, siz
 static int unknown(const struct param *table, const char *word, size_t len, struct error **err)
 {
     const char *names[PARAMS_MAX + 1];
-    struct strbuf key = {0}, all = {0};
+    struct strbuf key = {0};
     size_t n = 0;
 
     strbuf_add(&key, word, len);
     for (const struct param *p = table; p->name; p++) {
         BUG_ON(n == PARAMS_MAX);
         names[n++] = p->name;
-        strbuf_addf(&all, "%s%s", n > 1 ? ", " : "", p->name);
     }
     names[n] = NULL;
-    const char *close = str_closest(strbuf_text(&key), names);
-    error_set(err, EINVAL, "there is no key '%s'", strbuf_text(&key));
-    if (close)
-        error_hint(err, "did you mean '%s'?", close);
-    else
-        error_hint(err, "there are: %s", strbuf_text(&all));
+    error_no_such(err, "key", strbuf_text(&key), names);
     strbuf_fini(&key);
-    strbuf_fini(&all);
     return -EINVAL;
 }
 
 static int set_flag(const struct param *p, void *target, const char *value, struct error **err)
 {
-    bool on = !value || !strcmp(value, "on") || !strcmp(value, "yes");
+    int on = value ? str_parse_bool(value) : 1;
 
-    if (!on && strcmp(value, "off") != 0 && strcmp(value, "no") != 0)
+    if (on < 0)
         return error_set(err, EINVAL, "%s=%s: it is either on or off", p->name, value);
     *(bool *)field(p, target) = on;
     return 0;
@@ -79,11 +72,9 @@ static int set_flag(const struct param *p, void *target, const char *value, stru
 
 static int set_number(const struct param *p, void *target, const char *value, struct error **err)
 {
-    char *end;
+    uint64_t v;
 
-    errno = 0;
-    uint64_t v = strtoull(value, &end, 0);
-    if (errno || *end || value[0] < '0' || value[0] > '9')
+    if (str_parse_number(value, &v) < 0)
         return error_set(err, EINVAL, "%s=%s is not a number", p->name, value);
     if (v < p->min || v > p->max)
         return error_set(err, EINVAL, "%s=%s is out of range (%" PRIu64 " to %" PRIu64 ")",
@@ -209,4 +200,10 @@ void params_fini(const struct param *table, void *target)
             *list = (struct param_list){0};
         }
     }
+}
+
+void params_describe(const struct param *table, struct strbuf *out)
+{
+    for (const struct param *p = table; p->name; p++)
+        strbuf_addf(out, "    %-11s %s\n", p->name, p->help ? p->help : "");
 }

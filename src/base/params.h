@@ -26,6 +26,7 @@
 #include "base/types.h"
 
 struct error;
+struct strbuf;
 
 enum param_type {
     PARAM_FLAG,      /* bool */
@@ -43,7 +44,7 @@ struct param {
     bool operand;                /* first row only */
     const char *const *choices;  /* PARAM_CHOICE: NULL-terminated */
     uint64_t min, max;           /* PARAM_NUMBER */
-    const char *help;            /* for --help and the man page test */
+    const char *help;            /* what it is, for the user */
 };
 
 struct param_list {
@@ -55,5 +56,7 @@ struct param_list {
  * NULL). On failure, too, params_fini() is due. -EINVAL with a message. */
 int params_parse(const struct param *table, void *target, const char *text, struct error **err);
 void params_fini(const struct param *table, void *target);    /* frees strings and lists */
+/* The keys and what they are, a line each, indented. */
+void params_describe(const struct param *table, struct strbuf *out);
 
 #endif

@@ -151,3 +151,33 @@ int str_parse_size(const char *text, uint64_t *bytes)
     *bytes = v;
     return 0;
 }
+
+int str_parse_number(const char *text, uint64_t *value)
+{
+    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    const char *digits = hex ? text + 2 : text;
+    const char *allowed = hex ? "0123456789abcdefABCDEF" : "0123456789";
+
+    if (!*digits || strspn(digits, allowed) != strlen(digits))
+        return -EINVAL;
+    errno = 0;
+    unsigned long long v = strtoull(digits, NULL, hex ? 16 : 10);
+    if (errno)
+        return -EINVAL;
+    *value = v;
+    return 0;
+}
+
+int str_parse_bool(const char *text)
+{
+    static const char *const yes[] = {"yes", "on", "true", "1"};
+    static const char *const no[] = {"no", "off", "false", "0"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+        if (strcmp(text, yes[i]) == 0)
+            return 1;
+        if (strcmp(text, no[i]) == 0)
+            return 0;
+    }
+    return -EINVAL;
+}

@@ -23,5 +23,9 @@ const char *str_closest(const char *word, const char *const *words);
 /* "512M", "1G", "4096": binary suffixes K M G T. -EINVAL on anything else,
  * overflow included. */
 int str_parse_size(const char *text, uint64_t *bytes);
+/* Decimal or 0x hexadecimal, nothing else. 0 or -EINVAL. */
+int str_parse_number(const char *text, uint64_t *value);
+/* yes, on, true, 1: 1; no, off, false, 0: 0; else -EINVAL. */
+int str_parse_bool(const char *text);
 
 #endif

@@ -128,37 +128,35 @@ void aml_name_eisaid(struct aml *a, const char *name, const char id[7])
     put_int(a, __builtin_bswap32(v));
 }
 
-void aml_name_package(struct aml *a, const char *name, const uint8_t *bytes, uint8_t count)
+static size_t package_open(struct aml *a, uint8_t count)
 {
     size_t mark;
 
-    name_open(a, name);
-    put_byte(a, AML_PACKAGE);
-    mark = a->len;
-    put_byte(a, count);
-    for (unsigned i = 0; i < count; i++)
-        put_int(a, bytes[i]);
-    aml_close(a, mark);
-}
-
-size_t aml_name_package_open(struct aml *a, const char *name, uint8_t count)
-{
-    size_t mark;
-
-    name_open(a, name);
     put_byte(a, AML_PACKAGE);
     mark = a->len;
     put_byte(a, count);
     return mark;
 }
 
+size_t aml_name_package_open(struct aml *a, const char *name, uint8_t count)
+{
+    name_open(a, name);
+    return package_open(a, count);
+}
+
+void aml_name_package(struct aml *a, const char *name, const uint8_t *bytes, uint8_t count)
+{
+    size_t mark = aml_name_package_open(a, name, count);
+
+    for (unsigned i = 0; i < count; i++)
+        put_int(a, bytes[i]);
+    aml_close(a, mark);
+}
+
 void aml_package(struct aml *a, const uint32_t *values, uint8_t count)
 {
-    size_t mark;
+    size_t mark = package_open(a, count);
 
-    put_byte(a, AML_PACKAGE);
-    mark = a->len;
-    put_byte(a, count);
     for (unsigned i = 0; i < count; i++)
         put_int(a, values[i]);
     aml_close(a, mark);

@@ -22,22 +22,6 @@ void option_list_fini(struct option_list *list)
     *list = (struct option_list){0};
 }
 
-int options_parse_number(const char *text, uint64_t *value)
-{
-    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
-    const char *digits = hex ? text + 2 : text;
-    const char *allowed = hex ? "0123456789abcdefABCDEF" : "0123456789";
-
-    if (!*digits || strspn(digits, allowed) != strlen(digits))
-        return -EINVAL;
-    errno = 0;
-    unsigned long long v = strtoull(digits, NULL, hex ? 16 : 10);
-    if (errno)
-        return -EINVAL;
-    *value = v;
-    return 0;
-}
-
 /* The row called name[0..len), or for a flag its opposite (*negated). */
 static const struct option *find(const struct option *table, const char *name, size_t len,
                                  bool *negated)
@@ -139,7 +123,7 @@ static int store_number(const struct option *o, void *to, const char *value,
 {
     uint64_t v;
 
-    if (options_parse_number(value, &v) < 0)
+    if (str_parse_number(value, &v) < 0)
         return error_set(err, EINVAL, "%s%s: '%s' is not a number", dashes, o->name, value);
     if (v < o->min || v > o->max)
         return error_set(err, EINVAL, "%s%s: %s is out of range (%" PRIu64 " to %" PRIu64 ")",
@@ -186,21 +170,6 @@ static int store(const struct option *o, void *target, const char *value, const 
     BUG("option of no type");
 }
 
-/* "yes" and its kin: 1 or 0, or -EINVAL. */
-static int truth(const char *word)
-{
-    static const char *const yes[] = {"yes", "on", "true", "1"};
-    static const char *const no[] = {"no", "off", "false", "0"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-        if (strcmp(word, yes[i]) == 0)
-            return 1;
-        if (strcmp(word, no[i]) == 0)
-            return 0;
-    }
-    return -EINVAL;
-}
-
 int options_set(const struct option *table, void *target, const char *name, const char *value,
                 struct error **err)
 {
@@ -221,7 +190,7 @@ int options_set(const struct option *table, void *target, const char *name, cons
             return error_set(err, EINVAL, "%s needs a value (%s)", name, o->metavar);
         return store(o, target, value, "", err);
     }
-    int on = value ? truth(value) : 1;
+    int on = value ? str_parse_bool(value) : 1;
     if (on < 0)
         return error_set(err, EINVAL, "%s: '%s' is neither yes nor no", name, value);
     *(bool *)((char *)target + o->offset) = (on == 1) != negated;

@@ -74,7 +74,5 @@ const struct option *options_find(const struct option *table, const char *name);
 
 void options_help(const struct option *table, struct strbuf *out);
 
-/* Decimal or 0x hexadecimal, nothing else. 0 or -EINVAL. */
-int options_parse_number(const char *text, uint64_t *value);
 
 #endif

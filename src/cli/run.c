@@ -48,18 +48,18 @@ static const struct option options[] = {
     {"append", "TEXT", "command line of the kernel", OPTION_TEXT, FIELD(append)},
     {"module", "FILE", "multiboot module; may be given more than once", OPTION_LIST,
      FIELD(modules), .paths = "*"},
-    {"disk", "FILE[,key=value...]", "virtio disk; may be given more than once. Keys: format,\n"
-                                    "cache, readonly, serial, id, queues, iothread,\n"
-                                    "on-error, discard, transport", OPTION_LIST, FIELD(disks),
+    {"disk", "FILE[,key=value...]", "virtio disk; may be given more than once; '--device list'\n"
+                                    "shows the keys", OPTION_LIST, FIELD(disks),
      .paths = ",|file"},
-    {"net", "KIND[,key=value...]", "network card; may be given more than once. Kinds: user, tap,\n"
-                                   "socket, none. Keys: model, mac, queues, iothread, capture,\n"
-                                   "...", OPTION_LIST, FIELD(nets), .paths = "capture|tftp"},
+    {"net", "KIND[,key=value...]", "network card; may be given more than once; 'list' shows\n"
+                                   "kinds and keys", OPTION_LIST, FIELD(nets),
+     .paths = "capture|tftp"},
     {"share", "DIR:TAG[,readonly]", "a host directory that the guest mounts by its tag (9P);\n"
                                     "may be given more than once", OPTION_LIST, FIELD(shares),
      .paths = ":"},
     {"device", "NAME[,key=value...]", "another device; may be given more than once; 'list'\n"
-                                      "shows them", OPTION_LIST, FIELD(devices), .paths = "socket"},
+                                      "shows them and their keys", OPTION_LIST, FIELD(devices),
+     .paths = "socket"},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
      FIELD(memory_bytes)},
     {"engine", "NAME", "what executes the guest: auto (the default), or a name;\n"
@@ -210,23 +210,6 @@ static int start_status(const struct error *err)
     return err->code == EINVAL ? CLI_USAGE : CLI_CANNOT_START;
 }
 
-static int unknown_name(const char *what, const char *word, const char *const *names,
-                        struct error **err)
-{
-    struct strbuf all = {0};
-    const char *close = str_closest(word, names);
-
-    for (size_t i = 0; names[i]; i++)
-        strbuf_addf(&all, "%s%s", i ? ", " : "", names[i]);
-    error_set(err, EINVAL, "there is no %s '%s'", what, word);
-    if (close)
-        error_hint(err, "did you mean '%s'?", close);
-    else
-        error_hint(err, "there are: %s", strbuf_text(&all));
-    strbuf_fini(&all);
-    return -EINVAL;
-}
-
 static int check_names(const struct run_options *o, struct error **err)
 {
     enum { NAMES_MAX = 32 };
@@ -237,13 +220,13 @@ static int check_names(const struct run_options *o, struct error **err)
         names[n++] = (*e)->name;
     names[n] = NULL;
     if (strcmp(o->engine, "auto") != 0 && !engine_find(o->engine))
-        return unknown_name("engine", o->engine, names, err);
+        return error_no_such(err, "engine", o->engine, names);
     n = 0;
     for (const struct machine_ops *const *m = machine_all(); *m && n + 1 < NAMES_MAX; m++)
         names[n++] = (*m)->name;
     names[n] = NULL;
     if (!machine_find(o->machine))
-        return unknown_name("machine", o->machine, names, err);
+        return error_no_such(err, "machine", o->machine, names);
     return 0;
 }
 
@@ -334,6 +317,22 @@ static struct machine_config machine_config(struct run *run)
     return c;
 }
 
+/* Of options that may come more than once. */
+static bool print_list(const struct option_list *values, void (*describe)(struct strbuf *out))
+{
+    struct strbuf text = {0};
+
+    for (size_t i = 0; i < values->count; i++) {
+        if (strcmp(values->item[i], "list") != 0)
+            continue;
+        describe(&text);
+        fputs(strbuf_text(&text), stdout);
+        strbuf_fini(&text);
+        return true;
+    }
+    return false;
+}
+
 /* --engine list and friends: 1 when that was asked for. */
 static bool print_lists(const struct run_options *o)
 {
@@ -356,16 +355,8 @@ static bool print_lists(const struct run_options *o)
         strbuf_fini(&text);
         printed = true;
     }
-    for (size_t i = 0; i < o->devices.count; i++) {
-        struct strbuf text = {0};
-
-        if (strcmp(o->devices.item[i], "list") != 0)
-            continue;
-        machine_list_devices(&text);
-        fputs(strbuf_text(&text), stdout);
-        strbuf_fini(&text);
-        printed = true;
-    }
+    printed |= print_list(&o->devices, machine_list_devices);
+    printed |= print_list(&o->nets, machine_list_networks);
     return printed;
 }
 

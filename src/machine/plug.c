@@ -21,17 +21,22 @@
 const char *const plug_transport_names[] = {"pci", "mmio", NULL};
 
 static const struct plug_kind kinds[] = {
-    {"balloon", "virtio memory balloon; 'balloon SIZE' in the monitor sets it", plug_balloon},
-    {"disk", "virtio disk, as --disk", plug_disk},
-    {"rng", "virtio entropy source: the host's getrandom()", plug_rng},
-    {"share", "a host directory by virtio and 9P, as --share", plug_share},
-    {"vsock", "virtio sockets, joined to a Unix socket of the host", plug_vsock},
+    {"balloon", "virtio memory balloon; 'balloon SIZE' in the monitor sets it",
+     plug_balloon_keys, plug_balloon},
+    {"disk", "virtio disk, as --disk", plug_disk_keys, plug_disk},
+    {"rng", "virtio entropy source: the host's getrandom()", plug_rng_keys, plug_rng},
+    {"share", "a host directory by virtio and 9P, as --share", plug_share_keys,
+     plug_share},
+    {"vsock", "virtio sockets, joined to a Unix socket of the host", plug_vsock_keys,
+     plug_vsock},
 };
 
 void machine_list_devices(struct strbuf *out)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         strbuf_addf(out, "%-10s %s\n", kinds[i].name, kinds[i].summary);
+        params_describe(kinds[i].keys, out);
+    }
 }
 
 static int no_such_device(const char *name, struct error **err)
@@ -40,13 +45,7 @@ static int no_such_device(const char *name, struct error **err)
 
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         names[i] = kinds[i].name;
-    const char *close = str_closest(name, names);
-    error_set(err, EINVAL, "there is no device '%s'", name);
-    if (close)
-        error_hint(err, "did you mean '%s'?", close);
-    else
-        error_hint(err, "--device list shows them");
-    return -EINVAL;
+    return error_no_such(err, "device", name, names);
 }
 
 static int plug_text(const struct plug *p, const char *text, struct error **err)

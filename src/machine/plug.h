@@ -16,6 +16,7 @@
 #ifndef RING3_MACHINE_PLUG_H
 #define RING3_MACHINE_PLUG_H
 
+#include "base/params.h"
 #include "machine/impl.h"
 
 struct acpi_config;
@@ -52,6 +53,7 @@ struct plug {
 
 struct plug_kind {
     const char *name, *summary;
+    const struct param *keys;
     /* `text` is what stands behind "NAME,": may be empty. */
     int (*plug)(const struct plug *p, const char *text, struct error **err);
 };
@@ -79,6 +81,8 @@ int plug_name_free(const struct machine *m, const char *name, struct error **err
 void plug_name(const struct machine *m, const char *stem, char *out, size_t size);
 struct block_io *plug_block_io(const struct plug *p, struct error **err);   /* the VM loop's */
 
+extern const struct param plug_balloon_keys[], plug_disk_keys[], plug_rng_keys[],
+    plug_share_keys[], plug_vsock_keys[];
 int plug_rng(const struct plug *p, const char *text, struct error **err);
 int plug_balloon(const struct plug *p, const char *text, struct error **err);
 /* `index`: which --net this is. */

@@ -15,7 +15,7 @@ struct balloon_params {
 };
 
 #define AT(field) offsetof(struct balloon_params, field)
-static const struct param params[] = {
+const struct param plug_balloon_keys[] = {
     {.name = "id", .type = PARAM_STRING, .offset = AT(id), .help = "name in the monitor"},
     {.name = "size", .type = PARAM_SIZE, .offset = AT(bytes),
      .help = "what the guest does without from the start"},
@@ -32,7 +32,7 @@ int plug_balloon(const struct plug *p, const char *text, struct error **err)
     struct balloon_params cfg = {0};
     struct virtio_device *vd = NULL;
     char name[24];
-    int rc = params_parse(params, &cfg, text, err);
+    int rc = params_parse(plug_balloon_keys, &cfg, text, err);
 
     if (!rc) {
         plug_name(p->machine, "balloon", name, sizeof name);
@@ -43,7 +43,7 @@ int plug_balloon(const struct plug *p, const char *text, struct error **err)
             virtio_balloon_set(vd, cfg.bytes);
         rc = vd ? plug_virtio(p, vd, cfg.transport, err) : -ENOMEM;
     }
-    params_fini(params, &cfg);
+    params_fini(plug_balloon_keys, &cfg);
     return rc;
 }
 

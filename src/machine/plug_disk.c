@@ -25,7 +25,7 @@ struct disk_params {
 };
 
 #define AT(field) offsetof(struct disk_params, field)
-static const struct param params[] = {
+const struct param plug_disk_keys[] = {
     {.name = "file", .type = PARAM_STRING, .offset = AT(file), .operand = true,
      .help = "image file or URL"},
     {.name = "format", .type = PARAM_STRING, .offset = AT(format),
@@ -113,7 +113,7 @@ int plug_disk(const struct plug *p, const char *text, struct error **err)
     struct error *why = NULL;
     struct virtio_device *vd = NULL;
     char name[24];
-    int rc = params_parse(params, &d, text, &why);
+    int rc = params_parse(plug_disk_keys, &d, text, &why);
 
     if (!rc && !d.file) {
         rc = error_set(&why, EINVAL, "no image is named");
@@ -132,6 +132,6 @@ int plug_disk(const struct plug *p, const char *text, struct error **err)
         *err = why;
     else
         error_free(&why);
-    params_fini(params, &d);
+    params_fini(plug_disk_keys, &d);
     return rc;
 }

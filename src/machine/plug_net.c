@@ -113,3 +113,14 @@ int plug_net(const struct plug *p, const char *text, unsigned index, struct erro
     strbuf_fini(&seed);
     return rc;
 }
+
+void machine_list_networks(struct strbuf *out)
+{
+    for (const struct net_ops *const *k = net_kinds(); *k; k++) {
+        strbuf_addf(out, "%-10s %s\n", (*k)->name, (*k)->summary);
+        params_describe((*k)->keys, out);
+    }
+    strbuf_addf(out, "%-10s %s\n", "none", "no card at all");
+    strbuf_addf(out, "with any kind, for the card:\n");
+    params_describe(net_card_keys, out);
+}

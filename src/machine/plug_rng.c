@@ -12,7 +12,7 @@ struct rng_params {
     bool packed;
 };
 
-static const struct param params[] = {
+const struct param plug_rng_keys[] = {
     {.name = "id", .type = PARAM_STRING, .offset = offsetof(struct rng_params, id),
      .help = "name in the monitor"},
     {.name = "transport", .type = PARAM_CHOICE, .offset = offsetof(struct rng_params, transport),
@@ -27,7 +27,7 @@ int plug_rng(const struct plug *p, const char *text, struct error **err)
     struct rng_params cfg = {0};
     struct virtio_device *vd = NULL;
     char name[24];
-    int rc = params_parse(params, &cfg, text, err);
+    int rc = params_parse(plug_rng_keys, &cfg, text, err);
 
     if (!rc) {
         plug_name(p->machine, "rng", name, sizeof name);
@@ -36,6 +36,6 @@ int plug_rng(const struct plug *p, const char *text, struct error **err)
             vd->features |= VIRTIO_F_PACKED;
         rc = vd ? plug_virtio(p, vd, cfg.transport, err) : -1;
     }
-    params_fini(params, &cfg);
+    params_fini(plug_rng_keys, &cfg);
     return rc;
 }

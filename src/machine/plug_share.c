@@ -15,7 +15,7 @@ struct share_params {
 };
 
 #define AT(field) offsetof(struct share_params, field)
-static const struct param params[] = {
+const struct param plug_share_keys[] = {
     {.name = "dir", .type = PARAM_STRING, .offset = AT(place), .operand = true,
      .help = "DIR:TAG: host directory, and the name that the guest mounts"},
     {.name = "readonly", .type = PARAM_FLAG, .offset = AT(readonly),
@@ -47,7 +47,7 @@ int plug_share(const struct plug *p, const char *text, struct error **err)
     struct share_params s = {0};
     struct error *why = NULL;
     char name[24];
-    int rc = params_parse(params, &s, text, &why);
+    int rc = params_parse(plug_share_keys, &s, text, &why);
 
     if (rc)
         error_wrap(&why, "share '%s'", text);
@@ -66,6 +66,6 @@ int plug_share(const struct plug *p, const char *text, struct error **err)
         *err = why;
     else
         error_free(&why);
-    params_fini(params, &s);
+    params_fini(plug_share_keys, &s);
     return rc;
 }

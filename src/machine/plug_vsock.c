@@ -15,7 +15,7 @@ struct vsock_params {
 };
 
 #define AT(field) offsetof(struct vsock_params, field)
-static const struct param params[] = {
+const struct param plug_vsock_keys[] = {
     {.name = "socket", .type = PARAM_STRING, .offset = AT(socket),
      .help = "Unix socket: to the guest by 'CONNECT port', from it at PATH_port"},
     {.name = "cid", .type = PARAM_NUMBER, .offset = AT(cid), .min = VSOCK_CID_MIN,
@@ -32,7 +32,7 @@ int plug_vsock(const struct plug *p, const char *text, struct error **err)
     struct vsock_params v = {.cid = VSOCK_CID_MIN};
     struct error *why = NULL;
     char name[24];
-    int rc = params_parse(params, &v, text, &why);
+    int rc = params_parse(plug_vsock_keys, &v, text, &why);
 
     if (!rc && !v.socket) {
         rc = error_set(&why, EINVAL, "no socket is named");
@@ -51,6 +51,6 @@ int plug_vsock(const struct plug *p, const char *text, struct error **err)
         *err = why;
     else
         error_free(&why);
-    params_fini(params, &v);
+    params_fini(plug_vsock_keys, &v);
     return rc;
 }

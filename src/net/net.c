@@ -33,30 +33,17 @@ const struct net_ops *const *net_kinds(void)
 static int unknown_kind(const char *kind, struct error **err)
 {
     const char *names[ARRAY_SIZE(kinds) + 1] = {NULL};
-    struct strbuf all = {0};
-    const char *close;
     size_t n = 0;
 
-    for (; kinds[n]; n++) {
+    for (; kinds[n]; n++)
         names[n] = kinds[n]->name;
-        strbuf_addf(&all, "%s, ", names[n]);
-    }
     names[n] = "none";
-    strbuf_addf(&all, "none");
-    close = str_closest(kind, names);
-    error_set(err, EINVAL, "there is no kind of network '%s'", kind);
+    error_no_such(err, "kind of network", kind, names);
 #ifndef RING3_HAVE_SLIRP
-    if (!strcmp(kind, "user")) {
+    if (!strcmp(kind, "user"))
         error_hint(err, "this ring3 was built without libslirp: install libslirp-dev and "
                    "build it again");
-        close = NULL;
-    } else
 #endif
-    if (close)
-        error_hint(err, "did you mean '%s'?", close);
-    else
-        error_hint(err, "there are: %s", strbuf_text(&all));
-    strbuf_fini(&all);
     return -EINVAL;
 }
 

@@ -80,6 +80,7 @@ struct net_env {
 /* A row of net.c's table. */
 struct net_ops {
     const char *name, *summary;
+    const struct param *keys;
     /* `keys` is the text after the kind, "" for none. */
     struct net *(*open)(const struct net_env *env, const char *keys, struct error **err);
     /* What `send` takes undone. NULL: nothing. */

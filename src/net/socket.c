@@ -464,6 +464,7 @@ static struct net *socket_open(const struct net_env *env, const char *text, stru
 const struct net_ops net_socket = {
     .name = "socket",
     .summary = "a stream or datagrams to another VM",
+    .keys = keys,
     .open = socket_open,
     .send = socket_send,
     .receive_ready = socket_receive_ready,

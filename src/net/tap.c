@@ -378,6 +378,7 @@ static struct net *tap_open(const struct net_env *env, const char *text, struct 
 const struct net_ops net_tap = {
     .name = "tap",
     .summary = "a TAP interface of the host",
+    .keys = keys,
     .open = tap_open,
     .takes = tap_takes,
     .set_offloads = tap_set_offloads,

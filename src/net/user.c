@@ -502,6 +502,7 @@ static struct net *user_open(const struct net_env *env, const char *keys, struct
 const struct net_ops net_user = {
     .name = "user",
     .summary = "user-mode network: no privileges, DHCP, forwarded ports",
+    .keys = user_keys,
     .open = user_open,
     .takes = user_takes,
     .send = user_send,

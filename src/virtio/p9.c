@@ -223,7 +223,11 @@ struct virtio_device *virtio_p9_new(const struct device_env *env,
 {
     struct virtio_p9 *d = calloc(1, sizeof *d);
 
-    BUG_ON(!d || !*cfg->tag || strlen(cfg->tag) > VIRTIO_P9_TAG_MAX);
+    BUG_ON(!*cfg->tag || strlen(cfg->tag) > VIRTIO_P9_TAG_MAX);
+    if (!d) {
+        error_set(err, ENOMEM, "no memory for '%s'", cfg->name);
+        return NULL;
+    }
     strcpy(d->tag, cfg->tag);
     d->done = -1;
     virtio_device_init(&d->vd, &p9_ops, env, cfg->name, P9_F_MOUNT_TAG | VIRTIO_F_IN_ORDER,
@@ -231,8 +235,10 @@ struct virtio_device *virtio_p9_new(const struct device_env *env,
     d->chain = virtio_chain_new(SEGMENTS);
     d->in = malloc(P9_MESSAGE_MAX);
     d->out = malloc(P9_MESSAGE_MAX);
-    BUG_ON(!d->chain || !d->in || !d->out);
-    d->session = p9_new(cfg->dir, cfg->readonly, err);
+    if (d->in && d->out)
+        d->session = p9_new(cfg->dir, cfg->readonly, err);
+    else
+        error_set(err, ENOMEM, "no memory for the messages of '%s'", cfg->name);
     if (d->session && (!env->loop || start_worker(d, env->loop, err) == 0))
         return &d->vd;
     destroy(&d->vd);

@@ -8,11 +8,13 @@
  */
 #include "virtio/vsock.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bug.h"
 #include "base/byteorder.h"
+#include "base/error.h"
 #include "virtio/vsock_host.h"
 
 enum { RX, TX, EVENTS, QUEUES, QUEUE_SIZE = 128, SEGMENTS = 64, CONFIG_BYTES = 8 };
@@ -152,7 +154,11 @@ struct virtio_device *virtio_vsock_new(const struct device_env *env,
 {
     struct virtio_vsock *d = calloc(1, sizeof *d);
 
-    BUG_ON(!d || !env->loop || cfg->cid < VSOCK_CID_MIN);
+    BUG_ON(!env->loop || cfg->cid < VSOCK_CID_MIN);
+    if (!d) {
+        error_set(err, ENOMEM, "no memory for '%s'", cfg->name);
+        return NULL;
+    }
     _Static_assert(sizeof(struct vsock_packet) == VSOCK_HEADER_BYTES, "5.10.6");
     d->cid = cfg->cid;
     virtio_device_init(&d->vd, &vsock_ops, env, cfg->name, VIRTIO_F_IN_ORDER, CONFIG_BYTES,

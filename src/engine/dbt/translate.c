@@ -394,7 +394,6 @@ static void emit_one(struct dbt_translation *t, struct dbt_step *s)
         t->clobbered = clobbered;
     }
     dbt_reach(t, 128);              /* what was promised may be used up; settle() is long */
-    dbt_reach(t, 100);
     dbt_exit_here(t, DBT_EXIT_INTERP);
     t->clobbered = false;
     dbt_clusters_forget(t);

@@ -23,11 +23,12 @@ static inline struct host_mem dbt_slot(unsigned gpr)
 }
 
 /* ---- translate.c -------------------------------------------------------- */
+/* Where guest registers are from here on: as everywhere, or as in the loop (rehome.c). */
 void dbt_homes_set(struct dbt_translation *t, bool rehomed);
 /* May so many more instructions follow in this block? */
 bool dbt_has_room(const struct dbt_translation *t, unsigned insns);
-/* Makes sure that `bytes` more can be emitted before pending stubs get out of
- * reach; puts them down (jumped over) if not. */
+/* Makes sure that `bytes` more can be emitted before the way to pending stubs gets too
+ * long for JRCXZ; puts jumps to them down (jumped over) if not. */
 void dbt_reach(struct dbt_translation *t, unsigned bytes);
 /* Emits the JRCXZ to it. */
 struct dbt_stub *dbt_stub_here(struct dbt_translation *t, enum dbt_stub_kind kind,
@@ -39,9 +40,9 @@ struct dbt_stub *dbt_late_here(struct dbt_translation *t, enum dbt_stub_kind kin
 void dbt_stubs_flush(struct dbt_translation *t);
 /* Jcc to code that goes on at `target`, to be put down at the end. */
 void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target);
-/* What the jump whose displacement is at `jump` leads to until it is linked. */
 /* May a jump at `rip` be linked to `target` for good? */
 bool dbt_may_link(uint64_t rip, uint64_t target);
+/* What the jump whose displacement is at `jump` leads to until it is linked. */
 void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target);
 
 /* ---- plan.c -------------------------------------------------------------- */
