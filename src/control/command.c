@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "control/info.h"
+#include "control/screen.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 
@@ -188,6 +189,9 @@ const struct command command_table[] = {
     {"nmi", "", "send a non-maskable interrupt", do_nmi},
     {"balloon", "SIZE", "ask the guest to do without so much memory", do_balloon},
     {"dump-blocks", "FILE", "write guest and host code of every translated block", do_dump_blocks},
+    {"screenshot", "FILE", "save the screen as a picture: PNG, or PPM by its name",
+     command_screenshot},
+    {"screen-text", "", "print the characters on the screen", command_screen_text},
     {"trace", "CATEGORIES", "print what happens: all, none, exits,device,irq,...", do_trace},
     {"quit", "", "end the virtual machine", do_quit},
     {NULL},

@@ -14,7 +14,8 @@
  * PIXELS are 0x00RRGGBB in host byte order, rows `stride` pixels apart, top row first.
  *
  * THREADS. Everything here happens with the VM lock held. A viewer that draws in a
- * thread of its own copies the rectangles it is told of inside its callbacks.
+ * thread of its own copies the rectangles it is told of inside its callbacks. What takes
+ * long (writing a file) is done with a copy: display_copy(), then without the lock.
  *
  * Ownership: the display owns the surface; pointers into it are good until the next
  * call that may resize it (display_refresh, display_resize).
@@ -58,7 +59,8 @@ struct display_viewer {
     struct display_viewer *next;
 };
 
-/* NULL: no memory. The card frees it after its viewers are gone. */
+/* Starts black, 640x400. Copies *card. NULL: no memory. The card frees it after its
+ * viewers are gone. */
 struct display *display_new(const struct display_card *card, struct error **err);
 void display_free(struct display *d);
 
@@ -73,5 +75,8 @@ void display_attach(struct display *d, struct display_viewer *v);
 void display_detach(struct display *d, struct display_viewer *v);
 void display_refresh(struct display *d);
 bool display_text(struct display *d, struct strbuf *out);
+
+/* The picture as it is now; `pixels` is the caller's (free()), stride = width. */
+int display_copy(struct display *d, struct display_surface *out, struct error **err);
 
 #endif

@@ -83,6 +83,7 @@ struct machine {
     unsigned devices;
     struct boot_image image;
     void *board;                           /* machine_ops' own */
+    struct display *display;               /* its card's; NULL: no screen */
     struct plugs *plugs;                   /* plug.h; NULL: nothing was plugged in */
 
     _Atomic uint32_t closed;               /* enum gate_reason bits */

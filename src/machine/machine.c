@@ -565,6 +565,11 @@ struct engine_vm *machine_engine_vm(struct machine *m)
     return m->vm;
 }
 
+struct display *machine_display(struct machine *m)
+{
+    return m->display;
+}
+
 unsigned machine_cpus(struct machine *m)
 {
     return m->cpus;

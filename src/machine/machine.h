@@ -26,6 +26,7 @@
 struct bus;
 struct clock;
 struct counters;
+struct display;
 struct engine_ops;
 struct engine_vcpu;
 struct engine_vm;
@@ -136,6 +137,8 @@ size_t machine_devices(struct machine *m, struct device **out, size_t max);
 /* Guest-virtual read through the vCPU's page tables, without side effects. */
 size_t machine_read_virtual(struct machine *m, const struct x86_state *s, gva_t a,
                             void *buf, size_t len);
+/* The screen, or NULL; calls into it: VM lock held (display/display.h). */
+struct display *machine_display(struct machine *m);
 /* Where the time goes (looks for some hundredths of a second) and what the engine
  * tells of itself. */
 void machine_describe_engine(struct machine *m, struct strbuf *out);

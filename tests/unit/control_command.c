@@ -11,6 +11,7 @@
 #include "base/strbuf.h"
 #include "bus/bus.h"
 #include "control/command.h"
+#include "display/display.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 #include "memory/memory.h"
@@ -26,6 +27,7 @@ struct machine {
     struct engine_vcpu vcpu[2];
     struct x86_state s;
     struct device *devices[2];
+    struct display *display;
     bool paused;
     unsigned resets, nmis, stops;
 };
@@ -42,6 +44,8 @@ int machine_dump_code(struct machine *m, FILE *out, struct error **err)
     fprintf(out, "fake code\n");
     return 0;
 }
+
+struct display *machine_display(struct machine *m) { return m->display; }
 
 void machine_pause(struct machine *m) { m->paused = true; }
 void machine_resume(struct machine *m) { m->paused = false; }
@@ -318,6 +322,40 @@ static void dump_blocks(void **state)
     expect_part(m, "dump-blocks /nonexistent/x", -EINVAL, "cannot open '/nonexistent/x'");
 }
 
+static bool screen_text(void *graphics, struct strbuf *text)
+{
+    if (!*(bool *)graphics)
+        strbuf_addf(text, "login:\n");
+    return !*(bool *)graphics;
+}
+
+static void the_screen(void **state)
+{
+    struct machine *m = *state;
+    bool graphics = false;
+    const struct display_card card = {.text = screen_text, .opaque = &graphics};
+    char line[64], head[16] = "";
+    FILE *f = tmpfile();
+
+    assert_non_null(f);
+    expect_part(m, "screen-text", -EINVAL, "no screen");
+    expect_part(m, "screenshot x.png", -EINVAL, "no screen");
+    m->display = display_new(&card, NULL);
+    expect(m, "screen-text", "login:\n");
+    graphics = true;
+    expect_part(m, "screen-text", -EINVAL, "a picture of 640x400, not text");
+    snprintf(line, sizeof line, "screenshot /proc/self/fd/%d", fileno(f));
+    expect(m, line, "");
+    rewind(f);
+    assert_int_equal(fread(head, 1, sizeof head, f), sizeof head);
+    assert_memory_equal(head, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", sizeof head);
+    fclose(f);
+    expect_part(m, "screenshot", -EINVAL, "which FILE");
+    expect_part(m, "screenshot /nonexistent/x.png", -ENOENT, "cannot open '/nonexistent/x.png'");
+    expect_part(m, "screenshot /dev/full", -ENOSPC, "cannot write '/dev/full'");
+    display_free(m->display);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -330,6 +368,7 @@ int main(void)
         TEST(code_is_disassembled),
         TEST(bad_requests),
         TEST(dump_blocks),
+        TEST(the_screen),
     };
     return cmocka_run_group_tests(tests, NULL, group_teardown);
 }
