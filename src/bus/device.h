@@ -54,6 +54,29 @@ struct power_line {
     void *opaque;
 };
 
+/*
+ * Changes of the guest's memory map (shadow RAM, a frame buffer that moves), with the VM
+ * lock held. change(arg) runs in the loop's thread, VM lock held, while no vCPU executes
+ * and no I/O thread looks at memory, before the vCPU that caused it executes another
+ * instruction; at once when vCPUs are held anyway (while the machine is made or reset).
+ * The same change asked for twice before it could run runs once: it is to bring the map
+ * in line with the device's state, whatever that is by then. Every vCPU stops and forgets
+ * what it has cached of memory: this is for what is rare.
+ */
+struct still_line {
+    void (*request)(void *opaque, void (*change)(void *arg), void *arg);
+    void *opaque;
+};
+
+/* Where nobody listens (tests without vCPUs) the change is made at once. */
+static inline void still_request(const struct still_line *l, void (*change)(void *arg), void *arg)
+{
+    if (l->request)
+        l->request(l->opaque, change, arg);
+    else
+        change(arg);
+}
+
 struct device_env {
     struct memory *memory;
     struct bus *bus;
@@ -61,6 +84,7 @@ struct device_env {
     struct loop *loop;        /* may be NULL in tests */
     struct log *log;
     struct power_line power;
+    struct still_line still;
 };
 
 struct device_ops {

@@ -40,10 +40,13 @@ enum gate_reason {
     GATE_WORK = 8,           /* the loop's thread looks at or changes state */
     GATE_QUIT = 16,          /* vCPU threads end */
     GATE_ASLEEP = 32,        /* ACPI S3 */
+    GATE_MEMORY = 64,        /* the memory map is to change (still.c) */
 };
 
 /* A local APIC per CPU may be among them. */
 enum { MACHINE_DEVICES_MAX = 320 };
+/* Kinds of changes of the memory map, not how often they happen. */
+enum { MACHINE_CHANGES_MAX = 16 };
 
 struct machine_vcpu {
     struct machine *machine;
@@ -59,6 +62,11 @@ struct machine_pending {
     enum machine_end end;    /* POWERED_OFF, RESET, ... as if the machine ended so */
     int status;
     unsigned vcpu;
+};
+
+struct machine_change {
+    void (*change)(void *arg);
+    void *arg;
 };
 
 struct machine {
@@ -92,6 +100,11 @@ struct machine {
     unsigned inside;                       /* vCPU threads past the gate */
 
     struct machine_pending pending;        /* VM lock */
+    struct machine_change change[MACHINE_CHANGES_MAX];   /* asked for; VM lock */
+    unsigned changes;
+    bool changing;
+    bool still;                            /* written by the loop's thread while no vCPU is
+                                              inside the gate: none will be until it is false */
     struct machine_result result;          /* the loop's thread */
     bool finished;                         /* result says why */
     bool running;                          /* inside machine_run */
@@ -131,6 +144,8 @@ int vcpus_reset(struct machine *m, const struct x86_state *start, struct error *
 void machine_end(struct machine *m, enum machine_end end, int status, unsigned vcpu);
 /* For device_env.power; opaque is the machine. */
 void machine_power(void *opaque, enum power_event event, int status);
+/* still.c: for device_env.still, likewise. */
+void machine_still_request(void *opaque, void (*change)(void *arg), void *arg);
 /* Takes ownership; reset comes in the order of adding. */
 void machine_add_device(struct machine *m, struct device *dev);
 /* All but those that `spared` (may be NULL) says. */

@@ -196,6 +196,7 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
         return error_set(err, ENOMEM, "cannot make the machine: out of memory");
     m->config = *cfg;
     m->log = cfg->log;
+    m->still = true;
     rc = gate_init(m, err);
     if (rc) {
         free(m);
@@ -314,7 +315,10 @@ static void reset_or_fail(struct machine *m)
 {
     struct error *e = NULL;
 
-    if (m->ops->reset(m, &e) == 0) {
+    m->still = true;
+    int rc = m->ops->reset(m, &e);
+    m->still = false;
+    if (!rc) {
         gate_open(m, GATE_ASLEEP);
         return;
     }
@@ -331,7 +335,10 @@ static void handle_wake(void *opaque)
     if (!(atomic_load(&m->closed) & GATE_ASLEEP))
         return;                  /* reset meanwhile */
     gate_wait(m);
-    if (m->ops->wake(m, &e) == 0) {
+    m->still = true;
+    int rc = m->ops->wake(m, &e);
+    m->still = false;
+    if (!rc) {
         gate_open(m, GATE_ASLEEP);
         return;
     }
@@ -414,12 +421,14 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     if (!rc) {
         if (!machine_paused(m))
             set_clock(m, true);
+        m->still = false;
         gate_open(m, GATE_NOT_STARTED);
         while (!m->finished && !atomic_load(&m->stop))
             loop_run(m->loop);
     }
     gate_close(m, GATE_QUIT);
     vcpus_join(m);
+    m->still = true;
     set_clock(m, false);
     m->running = false;
     if (rc)

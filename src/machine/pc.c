@@ -145,7 +145,7 @@ static int pc_build(struct machine *m, struct error **err)
     const struct machine_config *cfg = &m->config;
     struct device_env env = {
         .memory = m->memory, .bus = m->bus, .clock = m->clock, .loop = m->loop, .log = m->log,
-        .power = {machine_power, m},
+        .power = {machine_power, m}, .still = {machine_still_request, m},
     };
     struct pc_wiring wiring = {.machine = m, .env = &env, .gsi = gsi_line};
     struct pc *pc = calloc(1, sizeof *pc);

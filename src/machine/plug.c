@@ -104,6 +104,18 @@ void plugs_free(struct machine *m)
     m->plugs = NULL;
 }
 
+void plugs_lock_threads(struct machine *m)
+{
+    for (unsigned i = 0; m->plugs && i < m->plugs->threads; i++)
+        pthread_mutex_lock(iothread_lock(m->plugs->thread[i].thread));
+}
+
+void plugs_unlock_threads(struct machine *m)
+{
+    for (unsigned i = 0; m->plugs && i < m->plugs->threads; i++)
+        pthread_mutex_unlock(iothread_lock(m->plugs->thread[i].thread));
+}
+
 void plugs_resumed(struct machine *m)
 {
     for (unsigned i = 0; m->plugs && i < m->devices; i++) {

@@ -61,6 +61,9 @@ struct plug_kind {
 /* Everything in the machine's configuration, in the order given: disks, devices. */
 int plug_all(const struct plug *p, struct error **err);
 void plugs_free(struct machine *m);     /* after the devices; no lock held */
+/* All I/O threads out of their devices, and back. VM lock held. */
+void plugs_lock_threads(struct machine *m);
+void plugs_unlock_threads(struct machine *m);
 /* A thread of its own for the device of that name; with `block_io`, a context in it.
  * NULL with a message. */
 struct iothread *plug_iothread(const struct plug *p, const char *name,

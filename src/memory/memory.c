@@ -69,9 +69,9 @@ static bool is_ram(const struct memory *m, const struct memory_region *r)
     return r->host.p >= m->ram && r->host.p < m->ram + m->ram_bytes;
 }
 
-static void region_release(struct memory *m, struct memory_region *r)
+static void region_release(struct memory_region *r)
 {
-    if (!is_ram(m, r))
+    if (r->owned)
         backing_unmap(r->host.p, r->size_bytes);
     free((char *)r->name);
 }
@@ -81,7 +81,7 @@ void memory_free(struct memory *m)
     if (!m)
         return;
     for (size_t i = 0; i < m->count; i++)
-        region_release(m, &m->regions[i]);
+        region_release(&m->regions[i]);
     free(m->regions);
     free(m->dirty);
     backing_unmap(m->ram, m->ram_bytes);
@@ -155,7 +155,7 @@ static int check_place(const struct memory *m, const char *name, uint64_t base, 
 
 /* The place has been checked. */
 static int region_insert(struct memory *m, const char *name, gpa_t base, uint64_t size,
-                         unsigned flags, uint8_t *host, struct error **err)
+                         unsigned flags, uint8_t *host, bool owned, struct error **err)
 {
     int slot = slot_take(m);
     if (slot < 0)
@@ -169,7 +169,7 @@ static int region_insert(struct memory *m, const char *name, gpa_t base, uint64_
     m->count++;
     m->regions[i] = (struct memory_region){
         .name = copy, .base = base, .size_bytes = size, .flags = flags,
-        .host = hva(host), .slot = slot};
+        .host = hva(host), .slot = slot, .owned = owned};
     for (struct memory_listener *l = m->listeners; l; l = l->next)
         if (l->region_added)
             l->region_added(l->opaque, &m->regions[i]);
@@ -187,7 +187,7 @@ int memory_map_ram(struct memory *m, const char *name, gpa_t base, uint64_t ram_
         return error_set(err, EINVAL, "memory region '%s' shows RAM 0x%" PRIx64 "+0x%" PRIx64
                          ", but there are only 0x%" PRIx64 " bytes", name, ram_offset,
                          size_bytes, m->ram_bytes);
-    return region_insert(m, name, base, size_bytes, flags, m->ram + ram_offset, err);
+    return region_insert(m, name, base, size_bytes, flags, m->ram + ram_offset, false, err);
 }
 
 hva_t memory_map_block(struct memory *m, const char *name, gpa_t base, uint64_t size_bytes,
@@ -195,17 +195,36 @@ hva_t memory_map_block(struct memory *m, const char *name, gpa_t base, uint64_t 
 {
     if (check_place(m, name, base.v, size_bytes, err) < 0)
         return hva(NULL);
+    hva_t block = memory_block_new(name, size_bytes, err);
+    if (block.p && region_insert(m, name, base, size_bytes, flags, block.p, true, err) < 0) {
+        backing_unmap(block.p, size_bytes);
+        return hva(NULL);
+    }
+    return block;
+}
+
+hva_t memory_block_new(const char *name, uint64_t size_bytes, struct error **err)
+{
     uint8_t *p = backing_map(size_bytes, -1);
-    if (!p) {
+
+    if (!p)
         error_set(err, errno, "cannot allocate %" PRIu64 " KiB for memory region '%s': %s",
                   size_bytes >> 10, name, strerror(errno));
-        return hva(NULL);
-    }
-    if (region_insert(m, name, base, size_bytes, flags, p, err) < 0) {
-        backing_unmap(p, size_bytes);
-        return hva(NULL);
-    }
     return hva(p);
+}
+
+void memory_block_free(hva_t block, uint64_t size_bytes)
+{
+    if (block.p)
+        backing_unmap(block.p, size_bytes);
+}
+
+int memory_map_host(struct memory *m, const char *name, gpa_t base, hva_t host,
+                    uint64_t size_bytes, unsigned flags, struct error **err)
+{
+    int r = check_place(m, name, base.v, size_bytes, err);
+
+    return r < 0 ? r : region_insert(m, name, base, size_bytes, flags, host.p, false, err);
 }
 
 void memory_unmap(struct memory *m, gpa_t base)
@@ -220,7 +239,7 @@ void memory_unmap(struct memory *m, gpa_t base)
     m->count--;
     memmove(&m->regions[i], &m->regions[i + 1], (m->count - i) * sizeof *m->regions);
     m->slots[r.slot / WORD_BITS] &= ~(1ull << r.slot % WORD_BITS);
-    region_release(m, &r);
+    region_release(&r);
 }
 
 void memory_add_listener(struct memory *m, struct memory_listener *l)

@@ -9,8 +9,9 @@
  * Ownership: memory_free() unmaps everything it allocated. Engines learn of
  * regions through a listener, replayed for existing regions when added.
  *
- * Threads: the region list changes only while no vCPU runs (build, reset with
- * all vCPUs paused), so lookups take no lock. RAM bytes are shared between
+ * Threads: the region list changes only while no vCPU runs and with the VM lock and
+ * those of all I/O threads held (while the machine is made; later by way of
+ * device_env.still, bus/device.h), so lookups take no lock. RAM bytes are shared between
  * guest and host like memory between CPUs; memory_read/write use plain copies
  * (naturally aligned 1-, 2-, 4- and 8-byte accesses are single moves). All of these and
  * memory_written() are for any thread; a listener's `written` is called in that thread.
@@ -34,6 +35,7 @@ struct memory_region {
     unsigned flags;
     hva_t host;              /* size_bytes of it */
     int slot;                /* stable small index, for KVM memslots */
+    bool owned;              /* `host` goes with the region */
 };
 
 struct memory_listener {
@@ -62,6 +64,18 @@ int memory_map_ram(struct memory *m, const char *name, gpa_t base, uint64_t ram_
 /* A separate anonymous block (ROM, device memory); returns its host address. */
 hva_t memory_map_block(struct memory *m, const char *name, gpa_t base, uint64_t size_bytes,
                        unsigned flags, struct error **err);
+/*
+ * Host memory that regions show and hide again: a frame buffer behind a PCI BAR
+ * (pci/pci.h), a ROM that shadow RAM covers. memory_block_new() gives pages of zeroes that
+ * live until memory_block_free(), mapped or not, so that whoever holds a pointer into them
+ * (a device that draws, DMA under way) need not care where the guest sees them. The map
+ * they are shown in is changed under the rule above; unmapping leaves them as they are.
+ */
+hva_t memory_block_new(const char *name, uint64_t size_bytes, struct error **err);
+void memory_block_free(hva_t block, uint64_t size_bytes);      /* {NULL} is fine */
+/* Shows `host`, the caller's whole pages. -EEXIST names the region in the way. */
+int memory_map_host(struct memory *m, const char *name, gpa_t base, hva_t host,
+                    uint64_t size_bytes, unsigned flags, struct error **err);
 void memory_unmap(struct memory *m, gpa_t base);
 
 void memory_add_listener(struct memory *m, struct memory_listener *l);

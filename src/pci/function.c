@@ -12,8 +12,9 @@
 #include "base/byteorder.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "memory/memory.h"
 
-enum { BAR_IO = 1, BAR_64 = 4 };
+enum { BAR_IO = 1, BAR_64 = 4, ROM_ENABLE = 1 };
 
 void pci_function_init(struct pci_function *f, struct pci_function_state *state, const char *name,
                        const struct pci_identity *id)
@@ -43,8 +44,8 @@ void pci_bar_set(struct pci_function *f, unsigned index, enum pci_bar_kind kind,
     struct pci_bar *b = &f->bar[index];
     unsigned at = PCI_BAR0 + 4 * index;
 
-    BUG_ON(index >= PCI_BARS || size & (size - 1) || size < (kind == PCI_BAR_IO ? 4 : 16));
-    BUG_ON(kind == PCI_BAR_MEMORY64 && index + 1 == PCI_BARS);
+    BUG_ON(index >= PCI_ROM || size & (size - 1) || size < (kind == PCI_BAR_IO ? 4 : 16));
+    BUG_ON(kind == PCI_BAR_MEMORY64 && index + 1 == PCI_ROM);
     *b = (struct pci_bar){.kind = kind, .size = size, .ops = ops, .function = f, .index = index};
     put_le32(f->writable + at, (uint32_t)~(size - 1));
     if (kind == PCI_BAR_MEMORY64) {
@@ -54,6 +55,25 @@ void pci_bar_set(struct pci_function *f, unsigned index, enum pci_bar_kind kind,
         f->state->config[at] = BAR_IO;
     }
     f->writable[PCI_COMMAND] |= kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+}
+
+void pci_bar_memory(struct pci_function *f, unsigned index, hva_t memory, unsigned flags)
+{
+    struct pci_bar *b = &f->bar[index];
+
+    BUG_ON(index >= PCI_BARS || b->kind < PCI_BAR_MEMORY || b->size < PAGE_SIZE);
+    b->memory = memory;
+    b->memory_flags = flags;
+}
+
+void pci_rom_set(struct pci_function *f, hva_t rom, uint64_t size)
+{
+    BUG_ON(size & (size - 1) || size < PAGE_SIZE);
+    f->bar[PCI_ROM] = (struct pci_bar){.kind = PCI_BAR_MEMORY, .size = size, .function = f,
+                                       .index = PCI_ROM};
+    put_le32(f->writable + PCI_ROM_ADDRESS, (uint32_t)~(size - 1) | ROM_ENABLE);
+    f->writable[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
+    pci_bar_memory(f, PCI_ROM, rom, MEMORY_READONLY);
 }
 
 unsigned pci_capability_add(struct pci_function *f, const uint8_t *bytes, unsigned len)
@@ -93,9 +113,14 @@ static enum bus_space space_of(const struct pci_bar *b)
     return b->kind == PCI_BAR_IO ? BUS_PIO : BUS_MMIO;
 }
 
+static unsigned register_of(const struct pci_bar *b)
+{
+    return b->index == PCI_ROM ? PCI_ROM_ADDRESS : PCI_BAR0 + 4 * b->index;
+}
+
 static uint64_t address_in(const struct pci_function *f, const struct pci_bar *b)
 {
-    const uint8_t *reg = f->state->config + PCI_BAR0 + 4 * b->index;
+    const uint8_t *reg = f->state->config + register_of(b);
     uint64_t address = b->kind == PCI_BAR_MEMORY64 ? get_le64(reg) : get_le32(reg);
 
     return address & ~(b->size - 1);
@@ -106,6 +131,8 @@ static bool decodes(const struct pci_function *f, const struct pci_bar *b, uint6
 {
     unsigned bit = b->kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 
+    if (b->index == PCI_ROM && !(f->state->config[PCI_ROM_ADDRESS] & ROM_ENABLE))
+        return false;
     return b->kind != PCI_BAR_NONE && get_le16(f->state->config + PCI_COMMAND) & bit && address;
 }
 
@@ -131,13 +158,17 @@ static bool bar_map(struct pci_function *f, struct pci_bar *b, uint64_t address)
 
 void pci_function_map(struct pci_function *f)
 {
-    bool changed = false;
+    bool changed = false, memory = false;
 
     for (unsigned i = 0; i < PCI_BARS; i++) {
         struct pci_bar *b = &f->bar[i];
         uint64_t address = address_in(f, b);
         bool wanted = decodes(f, b, address);
 
+        if (b->memory.p) {
+            memory |= wanted != b->mapped || (wanted && address != b->base);
+            continue;
+        }
         if (b->mapped && (!wanted || address != b->base)) {
             bar_unmap(f, b);
             changed = true;
@@ -147,12 +178,39 @@ void pci_function_map(struct pci_function *f)
     }
     if (changed && f->moved)
         f->moved(f);
+    if (memory)
+        pci_bus_memory_changed(f->bus);
+}
+
+void pci_function_show(struct pci_function *f, struct memory *memory, bool out)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        struct pci_bar *b = &f->bar[i];
+        uint64_t address = address_in(f, b);
+        bool wanted = b->memory.p && decodes(f, b, address);
+
+        if (out && b->memory.p && b->mapped && (!wanted || address != b->base)) {
+            memory_unmap(memory, gpa(b->base));
+            b->mapped = false;
+            changed = true;
+        }
+        if (!out && wanted && !b->mapped) {
+            b->base = address;
+            b->mapped = !memory_map_host(memory, f->name, gpa(address), b->memory, b->size,
+                                         b->memory_flags, NULL);
+            changed |= b->mapped;
+        }
+    }
+    if (changed && f->moved)
+        f->moved(f);
 }
 
 void pci_function_unmap(struct pci_function *f)
 {
-    for (unsigned i = 0; i < PCI_BARS; i++)
-        bar_unmap(f, &f->bar[i]);
+    f->state->config[PCI_COMMAND] &= (uint8_t)~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+    pci_function_map(f);
     if (f->moved)
         f->moved(f);
 }
@@ -218,7 +276,8 @@ void pci_config_write(struct pci_function *f, unsigned offset, unsigned size, ui
     if (touches(offset, size, PCI_COMMAND, PCI_COMMAND + 2))
         line_update(f);
     if (touches(offset, size, PCI_COMMAND, PCI_COMMAND + 2) ||
-        touches(offset, size, PCI_BAR0, PCI_BAR0 + 4 * PCI_BARS)) {
+        touches(offset, size, PCI_BAR0, PCI_BAR0 + 4 * PCI_ROM) ||
+        touches(offset, size, PCI_ROM_ADDRESS, PCI_ROM_ADDRESS + 4)) {
         pci_function_map(f);
         pci_bus_remap(f->bus);
     }

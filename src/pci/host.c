@@ -35,7 +35,9 @@ struct pci_bus {
     struct pci_bus_config config;
     struct bus *bus;
     struct log *log;
-    struct pci_function *slot[PCI_SLOTS];
+    struct memory *memory;
+    struct still_line still;
+    struct pci_function *function[PCI_SLOTS * PCI_FUNCTIONS];
     struct pci_window io_left, memory_left, memory64_left;
     struct bus_claims claims;
 };
@@ -52,7 +54,7 @@ const struct irq_msi *pci_bus_msi(const struct pci_bus *bus) { return &bus->conf
 
 struct pci_function *pci_bus_function(const struct pci_bus *bus, unsigned slot)
 {
-    return slot < PCI_SLOTS ? bus->slot[slot] : NULL;
+    return slot < PCI_SLOTS ? bus->function[slot * PCI_FUNCTIONS] : NULL;
 }
 
 /* ---- ports and ECAM ------------------------------------------------------ */
@@ -60,7 +62,7 @@ struct pci_function *pci_bus_function(const struct pci_bus *bus, unsigned slot)
 /* Bus, device, function as the address register has them in bits 23-8. */
 static struct pci_function *find(const struct pci_bus *bus, unsigned bdf)
 {
-    return bdf >> 8 || bdf & 7 ? NULL : bus->slot[bdf >> 3];
+    return bdf < ARRAY_SIZE(bus->function) ? bus->function[bdf] : NULL;
 }
 
 uint64_t pci_address_read(void *opaque)
@@ -133,7 +135,7 @@ static int place(struct pci_bus *bus, struct pci_function *f, struct error **err
         uint8_t *reg = f->state->config + PCI_BAR0 + 4 * i;
         uint64_t at = 0;
 
-        if (b->kind == PCI_BAR_NONE)
+        if (b->kind == PCI_BAR_NONE || i == PCI_ROM)
             continue;
         if (b->kind == PCI_BAR_MEMORY64)
             at = take(&bus->memory64_left, b->size);
@@ -157,30 +159,54 @@ unsigned pci_intx_gsi(const struct pci_bus *bus, unsigned slot, unsigned pin)
     return bus->config.first_gsi + (slot + pin) % PCI_LINES;
 }
 
-int pci_bus_add(struct pci_bus *bus, struct pci_function *f, int slot, struct error **err)
+static int add(struct pci_bus *bus, struct pci_function *f, unsigned at, struct error **err)
 {
-    unsigned at = slot < 0 ? 0 : (unsigned)slot;
+    const struct pci_function *there = bus->function[at];
+    unsigned pin = f->state->config[PCI_INTERRUPT_PIN];
+    int rc = 0;
 
-    while (slot < 0 && at < PCI_SLOTS && bus->slot[at])
-        at++;
-    if (at >= PCI_SLOTS)
-        return error_set(err, ENOSPC, "no PCI slot is free for '%s': there are %d", f->name,
-                         PCI_SLOTS);
-    if (bus->slot[at])
-        return error_set(err, EBUSY, "PCI slot %u is taken by '%s'", at, bus->slot[at]->name);
-    int rc = place(bus, f, err);
+    if (there)
+        return error_set(err, EBUSY, "PCI slot %u is taken by '%s'", at / PCI_FUNCTIONS,
+                         there->name);
+    if (!bus->config.unplaced)
+        rc = place(bus, f, err);
     if (rc)
         return rc;
     f->bus = bus;
-    f->slot = at;
-    bus->slot[at] = f;
-    if (f->state->config[PCI_INTERRUPT_PIN]) {
-        f->line = bus->config.line(bus->config.line_opaque, at % PCI_LINES);
-        f->state->config[PCI_INTERRUPT_LINE] = (uint8_t)pci_intx_gsi(bus, at, 0);
+    f->slot = at / PCI_FUNCTIONS;
+    f->function = at % PCI_FUNCTIONS;
+    bus->function[at] = f;
+    if (pin) {
+        f->line = bus->config.line(bus->config.line_opaque, (f->slot + pin - 1) % PCI_LINES);
+        if (!bus->config.unplaced)
+            f->state->config[PCI_INTERRUPT_LINE] = (uint8_t)pci_intx_gsi(bus, f->slot, pin - 1);
     }
     memcpy(f->initial, f->state->config, PCI_CONFIG_BYTES);
     pci_function_map(f);
     return 0;
+}
+
+int pci_bus_add(struct pci_bus *bus, struct pci_function *f, int slot, struct error **err)
+{
+    unsigned at = slot < 0 ? 0 : (unsigned)slot;
+
+    while (slot < 0 && at < PCI_SLOTS && pci_bus_function(bus, at))
+        at++;
+    if (at >= PCI_SLOTS)
+        return error_set(err, ENOSPC, "no PCI slot is free for '%s': there are %d", f->name,
+                         PCI_SLOTS);
+    return add(bus, f, at * PCI_FUNCTIONS, err);
+}
+
+int pci_bus_add_beside(struct pci_bus *bus, struct pci_function *f, unsigned slot,
+                       unsigned function, struct error **err)
+{
+    struct pci_function *first = pci_bus_function(bus, slot);
+
+    BUG_ON(!first || !function || function >= PCI_FUNCTIONS);
+    first->state->config[PCI_HEADER_TYPE] |= PCI_MULTI_FUNCTION;
+    first->initial[PCI_HEADER_TYPE] |= PCI_MULTI_FUNCTION;
+    return add(bus, f, slot * PCI_FUNCTIONS + function, err);
 }
 
 void pci_bus_remove(struct pci_bus *bus, struct pci_function *f)
@@ -189,27 +215,44 @@ void pci_bus_remove(struct pci_bus *bus, struct pci_function *f)
         return;
     irq_line_set(&f->line, false);
     pci_function_unmap(f);
-    bus->slot[f->slot] = NULL;
+    bus->function[f->slot * PCI_FUNCTIONS + f->function] = NULL;
     f->bus = NULL;
 }
 
 void pci_bus_remap(struct pci_bus *bus)
 {
-    for (unsigned i = 0; i < PCI_SLOTS; i++)
-        if (bus->slot[i])
-            pci_function_map(bus->slot[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->function); i++)
+        if (bus->function[i])
+            pci_function_map(bus->function[i]);
+}
+
+/* No vCPU runs. What goes makes room for what comes. */
+static void show_memory(void *opaque)
+{
+    struct pci_bus *bus = opaque;
+
+    for (unsigned out = 2; out--;)
+        for (unsigned i = 0; i < ARRAY_SIZE(bus->function); i++)
+            if (bus->function[i])
+                pci_function_show(bus->function[i], bus->memory, out);
+}
+
+void pci_bus_memory_changed(struct pci_bus *bus)
+{
+    still_request(&bus->still, show_memory, bus);
 }
 
 void pci_bus_describe(const struct pci_bus *bus, struct strbuf *out)
 {
-    for (unsigned i = 0; i < PCI_SLOTS; i++) {
-        const struct pci_function *f = bus->slot[i];
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->function); i++) {
+        const struct pci_function *f = bus->function[i];
 
         if (!f)
             continue;
         const uint8_t *c = f->state->config;
-        strbuf_addf(out, "00:%02x.0 %04x:%04x class %04x  %s%s\n", i, get_le16(c + PCI_VENDOR),
-                    get_le16(c + PCI_DEVICE), get_le16(c + PCI_CLASS), f->name,
+        strbuf_addf(out, "00:%02x.%x %04x:%04x class %04x  %s%s\n", f->slot, f->function,
+                    get_le16(c + PCI_VENDOR), get_le16(c + PCI_DEVICE), get_le16(c + PCI_CLASS),
+                    f->name,
                     pci_msix_enabled(f) ? ", MSI-X" : c[PCI_INTERRUPT_PIN] ? ", INTx" : "");
         for (unsigned b = 0; b < PCI_BARS; b++)
             if (f->bar[b].kind != PCI_BAR_NONE)
@@ -275,8 +318,9 @@ static int claim(struct pci_bus *bus, struct error **err)
 struct device *pci_bus_new(const struct device_env *env, const struct pci_bus_config *cfg,
                            struct error **err)
 {
-    static const struct pci_identity id = {.vendor = 0x8086, .device = 0x29c0, .class = 0x060000,
-                                           .subsystem_vendor = 0x1af4, .subsystem = 0x1100};
+    static const struct pci_identity q35 = {.vendor = 0x8086, .device = 0x29c0, .class = 0x060000,
+                                            .subsystem_vendor = 0x1af4, .subsystem = 0x1100};
+    const struct pci_identity *id = cfg->bridge.vendor ? &cfg->bridge : &q35;
     struct pci_bus *bus = calloc(1, sizeof *bus);
 
     if (!bus) {
@@ -287,10 +331,12 @@ struct device *pci_bus_new(const struct device_env *env, const struct pci_bus_co
     bus->config = *cfg;
     bus->bus = env->bus;
     bus->log = env->log;
+    bus->memory = env->memory;
+    bus->still = env->still;
     bus->io_left = cfg->io;
     bus->memory_left = cfg->memory;
     bus->memory64_left = cfg->memory64;
-    pci_function_init(&bus->bridge, &bus->state.pci, "host bridge", &id);
+    pci_function_init(&bus->bridge, &bus->state.pci, "host bridge", id);
     if (claim(bus, err) || pci_bus_add(bus, &bus->bridge, 0, err)) {
         bus_claims_release(&bus->claims);
         free(bus);

@@ -12,12 +12,29 @@
  * pci_msix_set(), then pci_bus_add(), which places the BARs, maps them and
  * remembers the space as what reset goes back to.
  *
- * BARS are placed by pci_bus_add() in the bus's windows, since no firmware runs.
- * A guest may size and move them. While memory (or I/O) decoding is on in the
- * command register, a BAR is a region of the bus (bus/bus.h). One that the guest
- * puts on top of something else answers nowhere until it is moved, or the other
- * is. BARs are ordinary regions, never BUS_LOCKLESS, so all of this may happen
+ * BARS are placed by pci_bus_add() in the bus's windows, unless firmware does that
+ * (pci_bus_config.unplaced). A guest may size and move them. While memory (or I/O)
+ * decoding is on in the command register, a BAR is a region of the bus (bus/bus.h). One
+ * that the guest puts on top of something else answers nowhere until it is moved, or the
+ * other is. BARs are ordinary regions, never BUS_LOCKLESS, so all of this may happen
  * while vCPUs run.
+ *
+ * A BAR BACKED BY MEMORY (pci_bar_memory(): a frame buffer, an option ROM) is read and
+ * written by the guest at the speed of RAM; the device sees none of it and looks at the
+ * bytes when it wants to. Where it is shown changes by device_env.still: by the time the
+ * guest executes its next instruction. RAM wins over such a BAR, and such a BAR over
+ * other devices. `moved` is called after the change.
+ *
+ *     hva_t vram = memory_block_new("vga memory", bytes, err);     the device's, for its life
+ *     pci_bar_set(&f, 0, PCI_BAR_MEMORY, bytes, NULL);
+ *     pci_bar_memory(&f, 0, vram, 0);                              then pci_bus_add()
+ *     ... pci_bus_remove(); memory_block_free(vram, bytes);
+ *
+ * The EXPANSION ROM (6.2.5.2) is the BAR with index PCI_ROM, a memory BAR with its own
+ * enable bit: pci_rom_set().
+ *
+ * MULTI-FUNCTION devices: pci_bus_add() puts function 0 into a slot, pci_bus_add_beside()
+ * functions 1 to 7.
  *
  * INTERRUPTS. pci_intx_set() drives the function's INTx level; pins are routed to
  * the `lines` of the bus by (slot + pin) modulo their number (pci_intx_gsi()).
@@ -38,21 +55,24 @@
 #include "bus/device.h"
 #include "bus/irq.h"
 
-enum { PCI_CONFIG_BYTES = 256, PCI_BARS = 6, PCI_SLOTS = 32, PCI_LINES = 4,
-       PCI_MSIX_VECTORS_MAX = 64 };
+enum { PCI_CONFIG_BYTES = 256, PCI_BARS = 7, PCI_ROM = 6, PCI_SLOTS = 32, PCI_FUNCTIONS = 8,
+       PCI_LINES = 4, PCI_MSIX_VECTORS_MAX = 64 };
 
 /* Offsets in configuration space (PCI 3.0, 6.1), named as in linux/pci_regs.h. */
 enum {
     PCI_VENDOR = 0x00, PCI_DEVICE = 0x02, PCI_COMMAND = 0x04, PCI_STATUS = 0x06,
     PCI_REVISION = 0x08, PCI_CLASS = 0x0a, PCI_HEADER_TYPE = 0x0e, PCI_BAR0 = 0x10,
-    PCI_SUBSYSTEM_VENDOR = 0x2c, PCI_SUBSYSTEM = 0x2e, PCI_CAPABILITIES = 0x34,
+    PCI_SUBSYSTEM_VENDOR = 0x2c, PCI_SUBSYSTEM = 0x2e, PCI_ROM_ADDRESS = 0x30,
+    PCI_CAPABILITIES = 0x34,
     PCI_INTERRUPT_LINE = 0x3c, PCI_INTERRUPT_PIN = 0x3d, PCI_FIRST_CAPABILITY = 0x40,
 };
 enum { PCI_COMMAND_IO = 1, PCI_COMMAND_MEMORY = 2, PCI_COMMAND_MASTER = 4,
        PCI_COMMAND_INTX_OFF = 1 << 10 };
+enum { PCI_MULTI_FUNCTION = 0x80 /* of the header type */ };
 enum { PCI_STATUS_INTX = 1 << 3, PCI_STATUS_CAPABILITIES = 1 << 4 };
 enum { PCI_CAP_MSIX = 0x11, PCI_CAP_VENDOR = 0x09 };
 
+struct memory;
 struct pci_bus;
 struct pci_function;
 struct strbuf;
@@ -71,8 +91,10 @@ struct pci_bar {
     const struct pci_bar_ops *ops;
     struct pci_function *function;
     unsigned index;
-    bool mapped;                      /* on the bus, at `base` */
+    bool mapped;                      /* on the bus or in the memory map, at `base` */
     uint64_t base;
+    hva_t memory;                     /* what the guest sees there; {NULL}: ops */
+    unsigned memory_flags;            /* enum memory_flags */
 };
 
 struct pci_function_state {
@@ -91,7 +113,7 @@ struct pci_function {
     struct pci_bar bar[PCI_BARS];
     unsigned next_capability, last_capability;
     struct pci_bus *bus;
-    unsigned slot;
+    unsigned slot, function;          /* function: 0 .. 7 */
     struct irq_line line;
     bool line_level;
     /* MSI-X */
@@ -118,6 +140,11 @@ void pci_function_init(struct pci_function *f, struct pci_function_state *state,
 /* A 64-bit BAR takes index+1 too. */
 void pci_bar_set(struct pci_function *f, unsigned index, enum pci_bar_kind kind, uint64_t size,
                  const struct pci_bar_ops *ops);
+/* Behind the BAR, set before with ops NULL, is `memory` of its size, the caller's, at least
+ * a page. `flags`: MEMORY_READONLY or 0 (memory/memory.h). */
+void pci_bar_memory(struct pci_function *f, unsigned index, hva_t memory, unsigned flags);
+/* An expansion ROM of `size` bytes (a power of two, at least a page), read-only. */
+void pci_rom_set(struct pci_function *f, hva_t rom, uint64_t size);
 /* Appends a capability of `len` bytes whose first is `id`; the link is put in.
  * Returns its offset in configuration space. BUG when there is no room. */
 unsigned pci_capability_add(struct pci_function *f, const uint8_t *bytes, unsigned len);
@@ -152,6 +179,8 @@ struct pci_bus_config {
     void *line_opaque;
     unsigned first_gsi;               /* that is line 0 */
     struct irq_msi msi;
+    bool unplaced;                    /* BARs start without an address, decoding off */
+    struct pci_identity bridge;       /* function 0 of slot 0; vendor 0: a default */
 };
 
 /* The host bridge: ports 0xCF8-0xCFF, ECAM, function 0 of slot 0. Made before the
@@ -162,8 +191,11 @@ struct pci_bus *pci_bus_of(struct device *host_bridge);
 
 /* slot < 0: the first free one. -EBUSY, -ENOSPC with a message. */
 int pci_bus_add(struct pci_bus *bus, struct pci_function *f, int slot, struct error **err);
+/* Function 1 .. 7 of a slot that has a function 0, which becomes multi-function. */
+int pci_bus_add_beside(struct pci_bus *bus, struct pci_function *f, unsigned slot,
+                       unsigned function, struct error **err);
 void pci_bus_remove(struct pci_bus *bus, struct pci_function *f);   /* not added: fine */
-struct pci_function *pci_bus_function(const struct pci_bus *bus, unsigned slot);
+struct pci_function *pci_bus_function(const struct pci_bus *bus, unsigned slot);   /* its 0th */
 
 /* Which GSI INTA# of a slot is. */
 unsigned pci_intx_gsi(const struct pci_bus *bus, unsigned slot, unsigned pin);
@@ -180,6 +212,9 @@ void pci_function_map(struct pci_function *f);
 void pci_function_unmap(struct pci_function *f);
 void pci_bus_remap(struct pci_bus *bus);      /* BARs that found no room try again */
 struct bus *pci_bus_bus(const struct pci_bus *bus);
+void pci_bus_memory_changed(struct pci_bus *bus);       /* asks for pci_function_show() */
+/* Brings the memory behind BARs in line; `out` hides what is to go, else shows. */
+void pci_function_show(struct pci_function *f, struct memory *memory, bool out);
 struct log *pci_bus_log(const struct pci_bus *bus);
 const struct irq_msi *pci_bus_msi(const struct pci_bus *bus);
 

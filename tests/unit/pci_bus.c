@@ -5,6 +5,7 @@
 #include "base/byteorder.h"
 #include "base/log.h"
 #include "bus/bus.h"
+#include "memory/memory.h"
 #include "pci/pci.h"
 
 #define ECAM   0xe0000000ull
@@ -23,6 +24,7 @@ struct card {
 struct rig {
     struct log log;
     struct bus *bus;
+    struct memory *memory;
     struct device *host;
     struct card card[CARDS];
     bool line[PCI_LINES];
@@ -79,7 +81,8 @@ static int setup(void **state)
 
     log_init(&rig->log, -1);
     rig->bus = bus_new(NULL);
-    const struct device_env env = {.bus = rig->bus, .log = &rig->log};
+    rig->memory = memory_new(1 << 20, NULL);
+    const struct device_env env = {.bus = rig->bus, .memory = rig->memory, .log = &rig->log};
     const struct pci_bus_config cfg = {
         .ecam = ECAM, .io = {IO, 0x1000}, .memory = {WINDOW, 1 << 24},
         .memory64 = {HIGH, 1 << 30}, .line = line, .line_opaque = rig, .first_gsi = 16,
@@ -109,6 +112,7 @@ static int teardown(void **state)
         pci_bus_remove(pci_bus_of(rig->host), &rig->card[i].f);
     device_destroy(rig->host);
     bus_free(rig->bus);
+    memory_free(rig->memory);
     free(rig);
     return 0;
 }
@@ -248,6 +252,68 @@ static void test_reset(void **state)
     assert_memory_equal(&before, &c->state, sizeof before);
 }
 
+/* A frame buffer and a ROM: the guest sees the device's bytes where the BARs say. */
+static void test_memory_behind(void **state)
+{
+    enum { VRAM = 1 << 16, ROM = 8192 };
+    static const struct pci_identity id = {.vendor = 1, .class = 0x030000};
+    struct rig *rig = *state;
+    struct pci_function_state s;
+    struct pci_function f;
+    hva_t vram = memory_block_new("vram", VRAM, NULL), rom = memory_block_new("rom", ROM, NULL);
+
+    pci_function_init(&f, &s, "vga", &id);
+    pci_bar_set(&f, 0, PCI_BAR_MEMORY, VRAM, NULL);
+    pci_bar_memory(&f, 0, vram, 0);
+    pci_rom_set(&f, rom, ROM);
+    assert_int_equal(pci_bus_add(pci_bus_of(rig->host), &f, 8, NULL), 0);
+    uint64_t where = get(rig, 8, PCI_BAR0, 4);
+    vram.p[5] = 0x55;
+    assert_ptr_equal(memory_host(rig->memory, gpa(where + 5), 1, true).p, vram.p + 5);
+    put(rig, 8, PCI_BAR0, 4, 0xc0900000);
+    assert_null(memory_find(rig->memory, gpa(where)));
+    assert_int_equal(*memory_host(rig->memory, gpa(0xc0900005), 1, false).p, 0x55);
+    /* The ROM has a bit of its own; guests do not write it. */
+    put(rig, 8, PCI_ROM_ADDRESS, 4, UINT32_MAX);
+    assert_int_equal(get(rig, 8, PCI_ROM_ADDRESS, 4), (uint32_t)-ROM | 1);
+    put(rig, 8, PCI_ROM_ADDRESS, 4, 0xc0a00000);
+    assert_null(memory_find(rig->memory, gpa(0xc0a00000)));
+    put(rig, 8, PCI_ROM_ADDRESS, 4, 0xc0a00001);
+    assert_ptr_equal(memory_host(rig->memory, gpa(0xc0a00000), ROM, false).p, rom.p);
+    assert_null(memory_host(rig->memory, gpa(0xc0a00000), 1, true).p);
+    /* In each other's way: the later one waits. */
+    put(rig, 8, PCI_ROM_ADDRESS, 4, 0xc0900001);
+    assert_null(memory_find(rig->memory, gpa(0xc0a00000)));
+    put(rig, 8, PCI_BAR0, 4, 0xc0b00000);
+    assert_ptr_equal(memory_host(rig->memory, gpa(0xc0900000), ROM, false).p, rom.p);
+    put(rig, 8, PCI_COMMAND, 2, 0);
+    assert_null(memory_find(rig->memory, gpa(0xc0900000)));
+    pci_function_reset(&f);
+    assert_ptr_equal(memory_host(rig->memory, gpa(where), VRAM, true).p, vram.p);
+    pci_bus_remove(pci_bus_of(rig->host), &f);
+    assert_null(memory_find(rig->memory, gpa(where)));
+    memory_block_free(vram, VRAM);
+    memory_block_free(rom, ROM);
+}
+
+static void test_functions_of_one_slot(void **state)
+{
+    static const struct pci_identity id = {.vendor = 1, .device = 2};
+    struct rig *rig = *state;
+    struct pci_function_state s;
+    struct pci_function f;
+
+    pci_function_init(&f, &s, "second", &id);
+    assert_int_equal(get(rig, 1, PCI_HEADER_TYPE, 1), 0);
+    assert_int_equal(pci_bus_add_beside(pci_bus_of(rig->host), &f, 1, 3, NULL), 0);
+    assert_int_equal(get(rig, 1, PCI_HEADER_TYPE, 1), PCI_MULTI_FUNCTION);
+    assert_int_equal(bus_read(rig->bus, BUS_MMIO, at(1, 0) + (3 << 12), 4), 0x00020001);
+    pci_function_reset(&rig->card[0].f);
+    assert_int_equal(get(rig, 1, PCI_HEADER_TYPE, 1), PCI_MULTI_FUNCTION);
+    pci_bus_remove(pci_bus_of(rig->host), &f);
+    assert_int_equal(bus_read(rig->bus, BUS_MMIO, at(1, 0) + (3 << 12), 4), UINT32_MAX);
+}
+
 static void test_no_room(void **state)
 {
     struct rig *rig = *state;
@@ -306,6 +372,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_intx, setup, teardown),
         cmocka_unit_test_setup_teardown(test_msix, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_functions_of_one_slot, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
     };
