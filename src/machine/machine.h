@@ -59,10 +59,14 @@ struct machine_config {
     const char *const *nets;       /* of --net */
     const char *const *shares;     /* of --share */
     const char *const *devices;    /* texts of --device, likewise (machine/plug.h) */
+    const char *const *loads;      /* raw images, FILE@ADDRESS, likewise */
+    const char *start;             /* how they start, MODE[@ADDRESS] (boot/raw.h), or NULL */
+    const char *const *hypercall_ports;   /* NAME=PORT (device/hypercall.h), likewise */
     uint64_t memory_bytes;
     unsigned cpus;
     bool no_reboot;                /* a reset ends the machine */
     bool test_device;              /* kvm-unit-tests ports */
+    bool hypercalls;               /* the teaching calls, on machines that have them on request */
     bool no_irqchip;               /* kvm: interrupt controllers in user space */
     bool manual_clock;             /* time moves by clock_advance() alone, from
                                       the beginning of 2000: for tests */
@@ -88,6 +92,8 @@ struct machine_result {
 
 struct machine_ops {
     const char *name, *summary;
+    bool own_irqchip;              /* not the engine's, whatever it has */
+    bool takes_images;             /* starts machine_config.loads */
     void (*defaults)(struct machine_config *cfg);
     /* Maps RAM, makes devices, opens the boot files. Engine VM and vCPUs exist. */
     int (*build)(struct machine *m, struct error **err);

@@ -33,6 +33,8 @@ struct pc_wiring {
     struct device *acpi_pm;        /* between the RTC and its interrupt */
 };
 
+/* Since 1970, when the machine's clock was 0. */
+uint64_t pc_devices_epoch_ns(const struct machine *m);
 /* Makes every device but the interrupt controllers and gives it to the machine
  * (machine_add_device), in the order in which they are reset. */
 int pc_devices_make(struct pc_wiring *w, struct error **err);
