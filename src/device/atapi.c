@@ -212,7 +212,8 @@ static void (*const packets[256])(struct ata_drive *d, const uint8_t *p) = {
     [0x28] = read_10, [0x2b] = seek, [0x43] = info_of_disc /* READ TOC */,
     [0x46] = info /* GET CONFIGURATION */, [0x4a] = info /* GET EVENT STATUS */,
     [0x51] = info_of_disc /* READ DISC INFORMATION */, [0x5a] = info /* MODE SENSE */,
-    [0x52] = info_of_disc /* READ TRACK INFORMATION */, [0x1a] = info /* MODE SENSE (6) */, [0xa8] = read_12, [0xbb] = no_effect /* SET CD SPEED */,
+    [0x52] = info_of_disc /* READ TRACK INFORMATION */,
+    [0x1a] = info /* MODE SENSE (6) */, [0xa8] = read_12, [0xbb] = no_effect /* SET CD SPEED */,
     [0xbd] = info /* MECHANISM STATUS */, [0xbe] = read_cd,
 };
 
