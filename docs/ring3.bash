@@ -5,9 +5,9 @@ _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image doctor help version"
-    local run_options="--kernel --initrd --append --module --disk --cdrom --net --share --device --memory --engine --machine --cpu
+    local run_options="--kernel --initrd --append --module --disk --net --share --device --load --start --memory --engine --machine --cpu
         --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
-        --test-device --trace --dump-blocks --log --help"
+        --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
     COMPREPLY=()
     if [[ $COMP_CWORD -eq 1 ]]; then
@@ -19,7 +19,7 @@ _ring3()
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
 
     case ${COMP_WORDS[1]}:$prev in
-    run:--kernel|run:--initrd|run:--module|run:--disk|run:--cdrom|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
+    run:--kernel|run:--initrd|run:--module|run:--load|run:--disk|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames ;;
     run:--engine)
@@ -34,6 +34,8 @@ _ring3()
     run:--net)
         mapfile -t COMPREPLY < <(compgen -W "list $(ring3 run --net list 2>/dev/null |
             grep -o '^[a-z0-9]* ' | grep -v '^with')" -- "$cur") ;;
+    run:--start)
+        mapfile -t COMPREPLY < <(compgen -W "real protected paging32 long" -- "$cur") ;;
     run:--irqchip)
         mapfile -t COMPREPLY < <(compgen -W "user kernel" -- "$cur") ;;
     run:--trace)

@@ -15,8 +15,9 @@
 /* In this order: a multiboot header is a deliberate choice of the image's
  * maker, the PVH note is what every Linux vmlinux has besides its own entry. */
 static const struct boot_loader *const boot_loaders[] = {
-    &boot_bzimage, &boot_multiboot, &boot_pvh, &boot_elf64,
+    &boot_bzimage, &boot_multiboot, &boot_pvh, &boot_elf64, NULL,
 };
+static const struct boot_loader *const bare_loaders[] = {&boot_multiboot, &boot_bare, NULL};
 
 /* What people give by mistake, recognised by its first bytes. */
 static const struct { uint16_t at; uint8_t len; const char *magic, *name; } known_kinds[] = {
@@ -49,7 +50,10 @@ static int not_a_kernel(const struct boot_job *job, struct error **err)
         break;
     }
     rc = error_set(err, ENOEXEC, "%s '%s' is not a kernel: it is %s", f->role, f->path, what);
-    error_hint(err, "expected a Linux bzImage, an ELF file with a PVH note, or a multiboot image");
+    error_hint(err, job->target->bare
+                        ? "expected an ELF file or a multiboot image; --load takes raw images"
+                        : "expected a Linux bzImage, an ELF file with a PVH note, or a multiboot "
+                          "image");
     return rc;
 }
 
@@ -73,8 +77,9 @@ int boot_load(const struct boot_image *img, const struct boot_target *target,
     rc = boot_file_read(k, 0, job->head, job->head_bytes, err);
     if (rc)
         goto out;
-    for (unsigned i = 0; i < ARRAY_SIZE(boot_loaders); i++) {
-        const struct boot_loader *l = boot_loaders[i];
+    for (const struct boot_loader *const *at = target->bare ? bare_loaders : boot_loaders; *at;
+         at++) {
+        const struct boot_loader *l = *at;
 
         if (!l->probe(job))
             continue;

@@ -11,7 +11,7 @@
  * reset of the machine.
  *
  * Formats (boot_loaders): Linux bzImage (64- and 32-bit entry), multiboot 1,
- * ELF with a PVH entry note, plain 64-bit Linux ELF.
+ * ELF with a PVH entry note, plain 64-bit Linux ELF. What has no format is in raw.h.
  *
  * TRUST. The files are untrusted input. Every size and address a file gives is
  * checked before use: against the file, against RAM, and against what was
@@ -75,6 +75,13 @@ struct boot_target {
     struct memory *memory;
     const struct e820_map *map;
     gpa_t rsdp;                                   /* 0 = no ACPI */
+    /* A machine without a PC's devices: multiboot images and ELF programs (bare.c).
+     * What main returns is written to a port. 64-bit programs find the first 4 GiB
+     * mapped one to one, and these whole GiB; their address is main's first argument,
+     * followed by the command line and the bytes of RAM. */
+    bool bare;
+    uint16_t bare_exit_port;
+    uint64_t bare_map, bare_map_bytes;
     struct log *log;
 };
 

@@ -62,7 +62,7 @@ struct boot_loader {
     int (*load)(struct boot_job *job, struct error **err);
 };
 
-extern const struct boot_loader boot_bzimage, boot_multiboot, boot_pvh, boot_elf64;
+extern const struct boot_loader boot_bzimage, boot_multiboot, boot_pvh, boot_elf64, boot_bare;
 
 /* ---- shared steps ------------------------------------------------------ */
 

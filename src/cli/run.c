@@ -31,12 +31,12 @@
 #include "x86/cpuid.h"
 
 struct run_options {
-    const char *kernel, *initrd, *append;
-    struct option_list modules, disks, cdroms, nets, shares, devices;
+    const char *kernel, *initrd, *append, *start;
+    struct option_list modules, disks, nets, shares, devices, loads, hypercall_ports;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace, *dump_blocks;
-    bool no_reboot, test_device;
+    bool no_reboot, test_device, hypercalls;
 };
 
 #define FIELD(name) offsetof(struct run_options, name)
@@ -48,11 +48,14 @@ static const struct option options[] = {
     {"append", "TEXT", "command line of the kernel", OPTION_TEXT, FIELD(append)},
     {"module", "FILE", "multiboot module; may be given more than once", OPTION_LIST,
      FIELD(modules), .paths = "*"},
-    {"disk", "FILE[,key=value...]", "disk, virtio or with bus=ata; may be given more than once;\n"
-                                    "'--device list' shows the keys", OPTION_LIST, FIELD(disks),
+    {"load", "FILE@ADDRESS", "machine simple: put this raw image there; may be given more than\n"
+                             "once, and the first one is started", OPTION_LIST, FIELD(loads),
+     .paths = "*"},
+    {"start", "MODE[@ADDRESS]", "how it starts: real (the default), protected, paging32, long",
+     OPTION_STRING, FIELD(start)},
+    {"disk", "FILE[,key=value...]", "virtio disk; may be given more than once; '--device list'\n"
+                                    "shows the keys", OPTION_LIST, FIELD(disks),
      .paths = ",|file"},
-    {"cdrom", "none|FILE[,key=value...]", "CD-ROM drive; 'none' is an empty one", OPTION_LIST,
-     FIELD(cdroms), .paths = ",|file"},
     {"net", "KIND[,key=value...]", "network card; may be given more than once; 'list' shows\n"
                                    "kinds and keys", OPTION_LIST, FIELD(nets),
      .paths = "capture|tftp"},
@@ -80,6 +83,10 @@ static const struct option options[] = {
      FIELD(debugcon), .paths = "*"},
     {"debug-exit-port", "PORT", "where a guest writes its exit status (default 0xF4)",
      OPTION_NUMBER, FIELD(debug_exit_port), 1, 0xffff},
+    {"hypercalls", NULL, "machine pc: the teaching hypercalls at ports 0xEA to 0xEE, too",
+     OPTION_FLAG, FIELD(hypercalls)},
+    {"hypercall", "NAME=PORT", "move a hypercall to another port, for example printStr=0xE5;\n"
+                               "may be given more than once", OPTION_LIST, FIELD(hypercall_ports)},
     {"test-device", NULL, "the test ports and memory of kvm-unit-tests", OPTION_FLAG,
      FIELD(test_device)},
     {"trace", "CATEGORIES", "log what happens: exits,device,irq,msr,cpuid,exception,\n"
@@ -243,7 +250,7 @@ static int check_options(struct run *run, struct error **err)
     if (o->trace && log_parse_categories(o->trace, &mask, err) < 0)
         return error_wrap(err, "--trace");
     atomic_store(&run->logger.trace_mask, mask);
-    if (!o->kernel) {
+    if (!o->kernel && !machine_find(o->machine)->takes_images) {
         error_set(err, EINVAL, "no kernel given");
         error_hint(err, "use --kernel FILE");
         return -EINVAL;
@@ -301,10 +308,13 @@ static struct machine_config machine_config(struct run *run)
     c.append = o->append;
     c.modules = o->modules.item;
     c.disks = o->disks.item;
-    c.cdroms = o->cdroms.item;
     c.nets = o->nets.item;
     c.shares = o->shares.item;
     c.devices = o->devices.item;
+    c.loads = o->loads.item;
+    c.start = o->start;
+    c.hypercall_ports = o->hypercall_ports.item;
+    c.hypercalls = o->hypercalls;
     c.memory_bytes = o->memory_bytes;
     c.cpus = (unsigned)o->cpus;
     c.no_reboot = o->no_reboot;

@@ -45,16 +45,16 @@ static void gsi_set(void *opaque, unsigned gsi, bool level)
 {
     struct intc *intc = opaque;
 
-    if (gsi < ISA_IRQS) {
+    if (gsi < ISA_IRQS && intc->pic) {
         struct irq_line line = i8259_line(intc->pic, gsi);
         irq_line_set(&line, level);
     }
-    ioapic_set(intc->ioapic, gsi == 0 ? ISA_TIMER_PIN : gsi, level);
+    ioapic_set(intc->ioapic, gsi == 0 && intc->pic ? ISA_TIMER_PIN : gsi, level);
 }
 
 struct irq_line intc_gsi(struct intc *intc, unsigned gsi)
 {
-    if (gsi >= IOAPIC_PINS || gsi == ISA_TIMER_PIN)
+    if (gsi >= IOAPIC_PINS || (gsi == ISA_TIMER_PIN && intc->pic))
         return (struct irq_line){0};
     return (struct irq_line){gsi_set, intc, gsi};
 }
@@ -125,6 +125,8 @@ static int make_parts(struct intc *intc, const struct device_env *env,
     intc->ioapic = ioapic_new(env, &ioapic, err);
     if (!intc->ioapic)
         return -EINVAL;
+    if (cfg->no_pic)
+        return 0;
     intc->pic = i8259_new(env, &pic, err);
     return intc->pic ? 0 : -EINVAL;
 }
@@ -173,9 +175,9 @@ size_t intc_devices(struct intc *intc, struct device **out, size_t max)
             out[n] = &intc->lapic[i]->dev;
     if (n < max)
         out[n] = intc->ioapic;
-    if (n + 1 < max)
+    if (n + 1 < max && intc->pic)
         out[n + 1] = intc->pic;
-    return n + 2;
+    return n + 1 + (intc->pic != NULL);
 }
 
 /* ---- vCPU side ---- */
@@ -199,7 +201,7 @@ int intc_ack(struct intc *intc, unsigned vcpu)
 
     if (vector < 0 && lapic_extint_wanted(l)) {
         l->state.extint_latched = false;
-        vector = i8259_ack(intc->pic);
+        vector = intc->pic ? i8259_ack(intc->pic) : -1;
     }
     lapic_update(l);
     leave(intc);

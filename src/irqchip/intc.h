@@ -61,6 +61,7 @@ struct intc_config {
     bool x2apic;                     /* as in the guest's CPUID */
     unsigned phys_bits;              /* MAXPHYADDR in the guest's CPUID; 0 = 40 */
     uint16_t elcr;                   /* level-triggered ISA interrupts after reset */
+    bool no_pic;                     /* no 8259 pair: GSI n is IOAPIC pin n, whatever n is */
 };
 
 enum { INTC_MAX_CPUS = 255 };

@@ -18,12 +18,23 @@ static void device_left(struct machine *m, unsigned vcpu, uint8_t before)
     engine_vcpu_does(m->vcpu[vcpu].engine, (enum engine_doing)before);
 }
 
+static void count_exit(struct machine *m, unsigned vcpu, enum hypercall_exit kind)
+{
+    _Atomic uint64_t *n = &m->vcpu[vcpu].exits[kind];
+
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
 static uint64_t pio_read(void *guest, unsigned vcpu, uint16_t port, unsigned size)
 {
     struct machine *m = guest;
     uint8_t before = device_entered(m, vcpu);
-    uint64_t value = bus_read(m->bus, BUS_PIO, port, size);
+    uint64_t value;
 
+    count_exit(m, vcpu, HYPERCALL_IO_IN);
+    if (!m->hypercalls || !hypercalls_port_read(m->hypercalls, vcpu, port, size, &value))
+        value = bus_read(m->bus, BUS_PIO, port, size);
     device_left(m, vcpu, before);
     return value;
 }
@@ -33,19 +44,10 @@ static void pio_write(void *guest, unsigned vcpu, uint16_t port, unsigned size, 
     struct machine *m = guest;
     uint8_t before = device_entered(m, vcpu);
 
-    bus_write(m->bus, BUS_PIO, port, size, value);
+    count_exit(m, vcpu, HYPERCALL_IO_OUT);
+    if (!m->hypercalls || !hypercalls_port_write(m->hypercalls, vcpu, port, size, value))
+        bus_write(m->bus, BUS_PIO, port, size, value);
     device_left(m, vcpu, before);
-}
-
-static size_t pio_string(void *guest, unsigned vcpu, uint16_t port, unsigned size, void *buf,
-                         size_t count, bool write)
-{
-    struct machine *m = guest;
-    uint8_t before = device_entered(m, vcpu);
-    size_t done = bus_string(m->bus, port, size, buf, count, write);
-
-    device_left(m, vcpu, before);
-    return done;
 }
 
 static uint64_t mmio_read(void *guest, unsigned vcpu, gpa_t a, unsigned size)
@@ -54,6 +56,7 @@ static uint64_t mmio_read(void *guest, unsigned vcpu, gpa_t a, unsigned size)
     uint8_t before = device_entered(m, vcpu);
     uint64_t value;
 
+    count_exit(m, vcpu, HYPERCALL_MMIO_READ);
     if (!m->intc || !intc_mmio_read(m->intc, vcpu, a, size, &value))
         value = bus_read(m->bus, BUS_MMIO, a.v, size);
     device_left(m, vcpu, before);
@@ -65,7 +68,9 @@ static void mmio_write(void *guest, unsigned vcpu, gpa_t a, unsigned size, uint6
     struct machine *m = guest;
     uint8_t before = device_entered(m, vcpu);
 
-    if (!m->intc || !intc_mmio_write(m->intc, vcpu, a, size, value))
+    count_exit(m, vcpu, HYPERCALL_MMIO_WRITE);
+    if ((!m->intc || !intc_mmio_write(m->intc, vcpu, a, size, value)) &&
+        (!m->hypercalls || !hypercalls_mmio_write(m->hypercalls, vcpu, a, size, value)))
         bus_write(m->bus, BUS_MMIO, a.v, size, value);
     device_left(m, vcpu, before);
 }
@@ -119,7 +124,6 @@ static int64_t hypercall(void *guest, unsigned vcpu, uint64_t number, const uint
 const struct guest_ops machine_guest_ops = {
     .pio_read = pio_read,
     .pio_write = pio_write,
-    .pio_string = pio_string,
     .mmio_read = mmio_read,
     .mmio_write = mmio_write,
     .intr_ack = intr_ack,

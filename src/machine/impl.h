@@ -25,6 +25,7 @@
 
 #include "boot/boot.h"
 #include "bus/bus.h"
+#include "device/hypercall.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 #include "x86/cpuid.h"
@@ -55,6 +56,7 @@ struct machine_vcpu {
     bool started;            /* the thread exists */
     bool wait_sipi;          /* own thread, or the loop's while the gate is closed */
     _Atomic bool asleep;     /* in a futex wait on engine->requests */
+    _Atomic uint64_t exits[HYPERCALL_EXITS];   /* own thread; hypercalls.c */
 };
 
 struct machine_pending {
@@ -93,6 +95,7 @@ struct machine {
     void *board;                           /* machine_ops' own */
     struct display *display;               /* its card's; NULL: no screen */
     struct plugs *plugs;                   /* plug.h; NULL: nothing was plugged in */
+    struct hypercalls *hypercalls;         /* one of the devices; NULL: there are none */
 
     _Atomic uint32_t closed;               /* enum gate_reason bits */
     pthread_mutex_t gate_lock;
@@ -157,7 +160,12 @@ extern const struct guest_ops machine_guest_ops;
 struct intc_cpu_ops;
 extern const struct intc_cpu_ops machine_intc_cpu_ops;
 
+/* hypercalls.c: the machine fills in groups, screen, disk and base_ns. VM lock held. */
+int machine_add_hypercalls(struct machine *m, const struct device_env *env,
+                           const struct hypercall_config *partial, struct error **err);
+void machine_exits(struct machine *m, uint64_t out[HYPERCALL_EXITS]);
+
 /* machines.c */
-extern const struct machine_ops machine_pc;
+extern const struct machine_ops machine_pc, machine_simple;
 
 #endif

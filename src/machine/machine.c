@@ -108,7 +108,8 @@ static int make_vm(struct machine *m, struct error **err)
 {
     struct engine_vm_config vc = {
         .memory = m->memory, .clock = m->clock, .guest = &machine_guest_ops, .guest_opaque = m,
-        .log = m->log, .cpus = m->config.cpus, .want_irqchip = !m->config.no_irqchip,
+        .log = m->log, .cpus = m->config.cpus,
+        .want_irqchip = !m->config.no_irqchip && !m->ops->own_irqchip,
         .host_lacks = &m->host_lacks, .code_dump = m->config.code_dump,
     };
     int rc = make_model(m, err);

@@ -56,14 +56,17 @@ struct machine_config {
     const char *kernel, *initrd, *append;
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
     const char *const *disks;      /* texts of --disk, NULL-terminated, or NULL */
-    const char *const *cdroms;     /* of --cdrom */
     const char *const *nets;       /* of --net */
     const char *const *shares;     /* of --share */
     const char *const *devices;    /* texts of --device, likewise (machine/plug.h) */
+    const char *const *loads;      /* raw images, FILE@ADDRESS, likewise */
+    const char *start;             /* how they start, MODE[@ADDRESS] (boot/raw.h), or NULL */
+    const char *const *hypercall_ports;   /* NAME=PORT (device/hypercall.h), likewise */
     uint64_t memory_bytes;
     unsigned cpus;
     bool no_reboot;                /* a reset ends the machine */
     bool test_device;              /* kvm-unit-tests ports */
+    bool hypercalls;               /* the teaching calls, on machines that have them on request */
     bool no_irqchip;               /* kvm: interrupt controllers in user space */
     bool manual_clock;             /* time moves by clock_advance() alone, from
                                       the beginning of 2000: for tests */
@@ -89,6 +92,8 @@ struct machine_result {
 
 struct machine_ops {
     const char *name, *summary;
+    bool own_irqchip;              /* not the engine's, whatever it has */
+    bool takes_images;             /* starts machine_config.loads */
     void (*defaults)(struct machine_config *cfg);
     /* Maps RAM, makes devices, opens the boot files. Engine VM and vCPUs exist. */
     int (*build)(struct machine *m, struct error **err);
@@ -149,10 +154,6 @@ void machine_describe_virtio(struct machine *m, struct strbuf *out);
 void machine_describe_block(struct machine *m, struct strbuf *out);
 /* What the guest is asked to do without. -ENODEV: there is no balloon. */
 int machine_balloon(struct machine *m, uint64_t bytes, struct error **err);
-/* Another disc into a CD-ROM drive (NULL: the only one there is); without a file the
- * drive is emptied. -EBUSY: the guest holds the door; `force` opens it all the same. */
-int machine_change_disc(struct machine *m, const char *name, const char *file, bool force,
-                        struct error **err);
 /* Network cards, what is at their other end, what passed. */
 void machine_describe_network(struct machine *m, struct strbuf *out);
 /* `--device list`: names, what they are, their keys. */

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const struct machine_ops *const machines[] = {&machine_pc, NULL};
+static const struct machine_ops *const machines[] = {&machine_pc, &machine_simple, NULL};
 
 const struct machine_ops *const *machine_all(void)
 {

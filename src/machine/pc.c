@@ -140,6 +140,16 @@ static void engine_doorbell(void *opaque, const struct bus_doorbell *bell, bool 
                   (unsigned long long)bell->addr);
 }
 
+static int make_hypercalls(struct machine *m, const struct device_env *env, struct error **err)
+{
+    const struct hypercall_config cfg = {
+        .groups = HYPERCALL_SHARED_PAGE | (m->config.hypercalls ? HYPERCALL_TEACHING : 0),
+        .base_ns = pc_devices_epoch_ns(m),
+    };
+
+    return machine_add_hypercalls(m, env, &cfg, err);
+}
+
 static int pc_build(struct machine *m, struct error **err)
 {
     const struct machine_config *cfg = &m->config;
@@ -171,6 +181,8 @@ static int pc_build(struct machine *m, struct error **err)
 
         rc = plug_all(&plug, err);
     }
+    if (!rc)
+        rc = make_hypercalls(m, &env, err);
     machine_unlock(m);
     pc->com1 = wiring.com1;
     return rc;

@@ -46,6 +46,11 @@ static int64_t epoch_s(const struct machine *m)
     return m->config.manual_clock ? YEAR_2000 : (int64_t)time(NULL);
 }
 
+uint64_t pc_devices_epoch_ns(const struct machine *m)
+{
+    return (uint64_t)epoch_s(m) * 1000000000 - clock_now_ns(m->clock);
+}
+
 static struct device *make_rtc(struct pc_wiring *w, struct error **err)
 {
     const struct mc146818_config cfg = {

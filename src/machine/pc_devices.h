@@ -20,8 +20,7 @@ enum {
  * low, virtio-mmio's high. */
 enum { PC_PCI_GSI = 16, PC_PCI_GSIS = 4, PC_MMIO_GSI = 20, PC_MMIO_GSIS = 4,
        PC_SHARED_GSI = 16, PC_SHARED_GSIS = 8 };
-enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9,
-       PC_IRQ_ATA_PRIMARY = 14, PC_IRQ_ATA_SECONDARY = 15 };
+enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9 };
 
 struct pc_wiring {
     struct machine *machine;
@@ -34,6 +33,8 @@ struct pc_wiring {
     struct device *acpi_pm;        /* between the RTC and its interrupt */
 };
 
+/* Since 1970, when the machine's clock was 0. */
+uint64_t pc_devices_epoch_ns(const struct machine *m);
 /* Makes every device but the interrupt controllers and gives it to the machine
  * (machine_add_device), in the order in which they are reset. */
 int pc_devices_make(struct pc_wiring *w, struct error **err);

@@ -5,6 +5,8 @@
 #include "kit.h"
 #include "net_cards.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/types.h"
 #include "bus/bus.h"
@@ -13,11 +15,13 @@
 #include "device/debugcon.h"
 #include "device/fwcfg.h"
 #include "device/hpet.h"
+#include "device/hypercall.h"
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
 #include "device/postcode.h"
 #include "device/pvpanic.h"
+#include "device/simple.h"
 #include "device/sysport.h"
 #include "device/testdev.h"
 #include "device/uart16550.h"
@@ -344,6 +348,7 @@ static uint64_t intc_poke(struct rig *rig, struct rig_random *r)
     }
 }
 
+
 /* ---- virtio ---- */
 
 enum { VIRTIO_RAM_BYTES = 1 << 20, RINGS = 0x4000 };
@@ -449,6 +454,105 @@ static uint64_t virtio_poke(struct rig *rig, struct rig_random *r)
     return vd->state.status;
 }
 
+/* ---- the simple machine ---- */
+
+enum { SIMPLE_FIRST = 100, SIMPLE_DEVICES = 4 };
+
+struct simple_part {
+    struct memory *memory;
+    struct simple_ports ports;
+};
+
+static struct simple_slot simple_slot(struct rig *rig, unsigned n, uint64_t bytes)
+{
+    struct simple_part *p = rig->part;
+
+    return (struct simple_slot){.name = "simple", .port = &p->ports.port[n],
+                                .irq = rig_line(rig, n + 1), .base = bytes ? 0x100000 * n : 0,
+                                .bytes = bytes};
+}
+
+static int simple_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    struct simple_part *p = calloc(1, sizeof *p);
+    struct device_env with = *env;
+
+    rig->part = p;
+    with.memory = p->memory = memory_new(PAGE_SIZE, NULL);
+    struct simple_serial_config serial = {.slot = simple_slot(rig, 0, 0), .write = rig_write,
+                                          .ready = uart_ready, .opaque = rig};
+    struct simple_slot timer = simple_slot(rig, 1, SIMPLE_TIMER_BYTES);
+    struct simple_clock_config clock = {.slot = simple_slot(rig, 2, SIMPLE_CLOCK_BYTES)};
+    struct simple_slot power = simple_slot(rig, 3, 0);
+
+    rig->device[rig->devices++] = simple_serial_new(&with, &serial, err);
+    rig->device[rig->devices++] = simple_timer_new(&with, &timer, err);
+    rig->device[rig->devices++] = simple_clock_new(&with, &clock, err);
+    rig->device[rig->devices++] = simple_power_new(&with, &power, err);
+    return simple_ports_init(&p->ports, env->bus, SIMPLE_FIRST, SIMPLE_DEVICES, err);
+}
+
+static void simple_destroy(struct rig *rig)
+{
+    struct simple_part *p = rig->part;
+
+    simple_ports_fini(&p->ports, SIMPLE_FIRST);
+    while (rig->devices)
+        device_destroy(rig->device[--rig->devices]);
+    memory_free(p->memory);
+    free(p);
+}
+
+static uint64_t simple_poke(struct rig *rig, struct rig_random *r)
+{
+    uint8_t typed[3] = {1, 2, 3};
+
+    if (rig_random_below(r, 2))
+        simple_serial_receive(rig->device[0], typed, sizeof typed);
+    else
+        bus_write(rig->bus, BUS_PIO, SIMPLE_FIRST + 1, 4, rig_random_below(r, 4));
+    return simple_serial_room(rig->device[0]);
+}
+
+static int hypercall_translate(void *machine, unsigned vcpu, gva_t a, gpa_t *out)
+{
+    return -1;
+}
+
+static void hypercall_exits(void *machine, uint64_t out[HYPERCALL_EXITS])
+{
+    memset(out, 0, HYPERCALL_EXITS * sizeof *out);
+}
+
+static int hypercall_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct hypercall_config cfg = {
+        .groups = HYPERCALL_SHARED_PAGE | HYPERCALL_TEACHING | HYPERCALL_SIMPLE, .cpus = 2,
+        .translate = hypercall_translate, .exits = hypercall_exits, .print = rig_write,
+        .print_opaque = rig,
+    };
+    struct device_env with = *env;
+
+    rig->part = with.memory = memory_new(PAGE_SIZE, NULL);
+    return virtio_made(rig, hypercalls_new(&with, &cfg, err));
+}
+
+static uint64_t hypercall_poke(struct rig *rig, struct rig_random *r)
+{
+    static const uint16_t ports[] = {0xabba, 0xabbe, 0xabc2, 0xe9, 0xea, 0xeb, 0xec, 0xee, 0xffff};
+    struct hypercalls *h = hypercalls_of(rig->device[0]);
+    uint16_t port = ports[rig_random_below(r, ARRAY_SIZE(ports))];
+    uint64_t value = 0;
+
+    /* What is in memory is no state of the device. */
+    memory_fill(rig->part, gpa(0xfedb0000), 0, PAGE_SIZE);
+    if (rig_random_below(r, 2))
+        hypercalls_port_write(h, rig_random(r) & 1, port, 4, rig_random_below(r, 16));
+    else
+        hypercalls_port_read(h, rig_random(r) & 1, port, 4, &value);
+    return value;
+}
+
 const struct kit_row kit_rows[] = {
     {"e1000", net_cards_e1000, net_cards_destroy, net_cards_poke},
     {"virtio-net-pci", net_cards_virtio, net_cards_destroy, net_cards_poke},
@@ -459,12 +563,14 @@ const struct kit_row kit_rows[] = {
     {"debugcon", debugcon_make, NULL, NULL},
     {"fwcfg", fwcfg_make, NULL, NULL},
     {"hpet", hpet_make, NULL, hpet_poke},
+    {"hypercalls", hypercall_make, virtio_destroy, hypercall_poke},
     {"i8042", i8042_make, NULL, NULL},
     {"i8254", pit_make, NULL, NULL},
     {"intc", intc_make, intc_destroy, intc_poke},
     {"mc146818", rtc_make, NULL, rtc_poke},
     {"postcode", postcode_make, NULL, postcode_poke},
     {"pvpanic", pvpanic_make, NULL, NULL},
+    {"simple", simple_make, simple_destroy, simple_poke},
     {"sysport", sysport_make, NULL, NULL},
     {"testdev", testdev_make, NULL, NULL},
     {"uart16550", uart_make, NULL, uart_poke},

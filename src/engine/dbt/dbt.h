@@ -136,6 +136,8 @@ struct dbt_frame {
     uint64_t jump2_mask, jump_tmp[2];       /* of the look-up in jump2[] */
     uint64_t kept[3], kept_flags;           /* rax, rdx, r8 inside a string thunk */
     uint64_t seg_base[X86_SEG_COUNT], kernel_gs_base;
+    /* Minus the number of bytes that may be read and written from offset 0 on. */
+    uint64_t seg_room[2][X86_SEG_COUNT];
     uint64_t tsc_offset, tsc_aux;           /* guest's TSC minus the host's */
     /* Checked entries, by masked target address. All up to here is one page of
      * memory under the frames of all tables. */
@@ -279,7 +281,31 @@ enum {
     DBT_MODE_GS = 0x800,
     DBT_MODE_IF = 0x1000,                   /* CPL 0: no check of privilege anywhere */
     DBT_MODE_TSC = 0x2000,                  /* RDTSC is allowed, and the host's plus an offset */
+    DBT_MODE_SEGMENTS = 0x4000,             /* outside 64-bit mode: bases and limits count */
+    DBT_MODE_STACK16 = 0x8000,              /* with SEGMENTS: the stack pointer is SP */
+    DBT_MODE_CODE64K = 0x10000,             /* CS ends at 64 KiB, else at 4 GiB */
 };
+
+/* Where code is, `rip` in every structure here: outside 64-bit mode the base of CS in
+ * bits 32 to 63 and EIP below them. So equal offsets in different segments differ, and
+ * with a base of 0 it is the offset. */
+static inline uint64_t dbt_rip(uint32_t mode, uint64_t cs_base, uint64_t ip)
+{
+    return (mode & DBT_MODE_BITS) == 64 ? ip : cs_base << 32 | (uint32_t)ip;
+}
+static inline uint64_t dbt_ip(uint32_t mode, uint64_t rip)
+{
+    return (mode & DBT_MODE_BITS) == 64 ? rip : (uint32_t)rip;
+}
+static inline uint64_t dbt_linear(uint32_t mode, uint64_t rip)
+{
+    return (mode & DBT_MODE_BITS) == 64 ? rip : (uint32_t)((rip >> 32) + rip);
+}
+/* `n` bytes on. */
+static inline uint64_t dbt_rip_add(uint32_t mode, uint64_t rip, uint64_t n)
+{
+    return dbt_rip(mode, rip >> 32, rip + n);
+}
 
 enum dbt_ring { DBT_RING_KERNEL, DBT_RING_USER, DBT_RINGS };
 
@@ -483,6 +509,7 @@ struct dbt_translation {
     bool dead;                              /* checks may change flags here */
     bool clobbered;                         /* and have: the guest's are to be made by `recipe` */
     const struct dbt_step *recipe;
+    uint8_t seg;                            /* with SEGMENTS: r11 is an offset in it */
     const struct dbt_guide *guide;          /* a trace; NULL: a block */
     uint64_t returns[DBT_MAX_RETURNS];      /* return addresses pushed within the trace */
     unsigned return_depth;

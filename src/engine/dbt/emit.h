@@ -57,6 +57,11 @@ static inline void e8(struct emit *e, uint8_t b)
     else
         e->overflow = true;
 }
+static inline void e16(struct emit *e, uint16_t v)
+{
+    e8(e, (uint8_t)v);
+    e8(e, (uint8_t)(v >> 8));
+}
 static inline void e32(struct emit *e, uint32_t v)
 {
     if (likely(e->end - e->p >= 4)) {

@@ -32,6 +32,15 @@ static bool decode_next(const struct dbt_translation *t, struct x86_insn *insn)
            x86_decode(t->source.code + t->at, t->source.bytes - t->at, t->code_bits, insn) == 0;
 }
 
+/* Not across the end of its segment. */
+static bool within_code(const struct dbt_translation *t, const struct dbt_step *s)
+{
+    uint64_t end = dbt_ip(t->mode, s->rip) + s->insn.length;
+
+    return t->code_bits == 64 ||
+           end <= (t->mode & DBT_MODE_CODE64K ? UINT16_MAX : UINT32_MAX) + 1ull;
+}
+
 static void last_part(struct dbt_translation *t)
 {
     t->part[t->parts - 1].bytes = (uint32_t)t->at;
@@ -54,7 +63,7 @@ static bool visited(const struct dbt_translation *t, uint64_t rip)
 /* Where a branch usually leads to; false: that cannot be known. */
 static bool onward(struct dbt_translation *t, const struct dbt_step *s, uint64_t *to)
 {
-    uint64_t next = s->rip + s->insn.length;
+    uint64_t next = dbt_rip_add(t->mode, s->rip, s->insn.length);
 
     switch (s->insn.mnemonic) {
     case M(RET):
@@ -112,9 +121,9 @@ void dbt_plan(struct dbt_translation *t)
     while (open && t->steps < limit) {
         struct dbt_step *s = &t->step[t->steps];
 
-        if (!decode_next(t, &s->insn))
+        s->rip = dbt_rip_add(t->mode, t->source.rip, t->at);
+        if (!decode_next(t, &s->insn) || !within_code(t, s))
             break;
-        s->rip = t->source.rip + t->at;
         s->flow = DBT_FLOW_ENDS;
         s->cluster = 0;
         s->aligned = false;

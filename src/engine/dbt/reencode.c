@@ -125,6 +125,9 @@ static void parse_legacy(const uint8_t *b, const struct x86_insn *insn, struct p
             p->escape[p->escapes++] = *b++;
     }
     p->opcode = *b;
+    /* In 16-bit code it means the other size. Where it selects the instruction it stays. */
+    if (insn->code_bits == 16 && (insn->class == X86_CLASS_INTEGER || insn->mnemonic == M(CRC32)))
+        p->p66 = insn->operand_bits == 16;
     p->x87 = !p->escapes && p->opcode >= 0xd8 && p->opcode <= 0xdf;
     p->has_modrm = insn->modrm_at != 0;
     if (p->has_modrm) {
@@ -307,12 +310,26 @@ static bool emit_vex(struct emit *e, const struct parts *p, const struct mapped 
     return true;
 }
 
+static bool take_apart(const struct x86_insn *insn, const struct reencode *how, struct parts *p,
+                       struct mapped *m)
+{
+    return parse(insn, p) && widen_one_byte_inc(insn, p) && map_operands(insn, how, p, m);
+}
+
+bool dbt_reencodable(const struct x86_insn *insn, const struct reencode *how)
+{
+    struct parts p = {0};
+    struct mapped m = {0};
+
+    return take_apart(insn, how, &p, &m);
+}
+
 bool dbt_reencode(struct emit *e, const struct x86_insn *insn, const struct reencode *how)
 {
     struct parts p = {0};
     struct mapped m = {0};
 
-    if (!parse(insn, &p) || !widen_one_byte_inc(insn, &p) || !map_operands(insn, how, &p, &m))
+    if (!take_apart(insn, how, &p, &m))
         return false;
     return p.form == FORM_LEGACY ? emit_legacy(e, &p, &m, how) : emit_vex(e, &p, &m, how);
 }

@@ -27,6 +27,9 @@ struct reencode {
  * vector-index operand, a high-byte register that is not where it was. */
 bool dbt_reencode(struct emit *e, const struct x86_insn *insn, const struct reencode *how);
 
+/* Would it work, whatever the memory operand will be? */
+bool dbt_reencodable(const struct x86_insn *insn, const struct reencode *how);
+
 /* VEX or EVEX encoding. */
 bool dbt_is_vex(const struct x86_insn *insn);
 /* Elements of its memory operand that are masked off are not accessed. */

@@ -6,311 +6,41 @@
  * allows, it enters translated code and handles its exits until something
  * wants the boundary again.
  *
- * This file and cache.c, tables.c and fpu.c run while the guest's vector state
+ * This file and find.c, cache.c, tables.c and fpu.c run while the guest's vector state
  * is in the host's registers, so they are compiled for general registers only.
  * Whatever calls out of the room parks it first.
  */
-#include "engine/dbt/system.h"
+#include "engine/dbt/find.h"
 
 #include <Zydis/Mnemonic.h>
-#include <errno.h>
 #include "base/bug.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "engine/dbt/frame.h"
+#include "engine/dbt/system.h"
 #include "engine/dbt/translate.h"
-
-/* ---- what can be translated ------------------------------------------------ */
-
-/* 64-bit code, and 32-bit code with flat segments. Not while SMAP lets the kernel
- * at user pages: table entries made then would let it at them ever after. */
-static bool translatable(const struct x86_cpu *cpu)
-{
-    const struct x86_mode *m = &cpu->mode;
-
-    if (m->align_check || (m->tlb == X86_TLB_KERNEL_AC && cpu->s.cr4 & X86_CR4_SMAP))
-        return false;
-    if (m->code_bits == 64)
-        return true;
-    return m->code_bits == 32 && m->stack_bits == 32 && m->protected_mode && m->flat_data &&
-           cpu->s.seg[X86_CS].base == 0 && cpu->s.seg[X86_CS].limit == UINT32_MAX;
-}
-
-static enum dbt_ring ring_now(const struct dbt_vcpu *d)
-{
-    return d->interp.cpu.mode.cpl == 3 ? DBT_RING_USER : DBT_RING_KERNEL;
-}
-
-/* ---- finding and making blocks ------------------------------------------------ */
-
-static bool unlimited(const struct x86_segment *seg)
-{
-    /* Writable data, expand up, present, limit 4 GiB. */
-    return seg->limit == UINT32_MAX && !(seg->attr & X86_ATTR_UNUSABLE) &&
-           (seg->attr & (X86_ATTR_P | X86_ATTR_S | 0xe)) == (X86_ATTR_P | X86_ATTR_S | 0x2);
-}
-
-static uint32_t mode_key(const struct dbt_vcpu *d)
-{
-    const struct x86_cpu *cpu = &d->interp.cpu;
-    const struct x86_state *s = &cpu->s;
-    uint32_t key = cpu->mode.code_bits;
-
-    if ((s->cr4 & X86_CR4_OSXSAVE) && (s->xcr0 & d->host.components) == d->host.components)
-        key |= DBT_MODE_VEX;
-    if (cpu->mode.cpl == 3)
-        key |= DBT_MODE_USER;
-    if (cpu->mode.cpl == 0)
-        key |= DBT_MODE_IF;
-    if (d->tsc_direct && (cpu->mode.cpl == 0 || !(s->cr4 & X86_CR4_TSD)))
-        key |= DBT_MODE_TSC;
-    if (cpu->mode.code_bits == 64)
-        return key;
-    return key | (unlimited(&s->seg[X86_FS]) ? DBT_MODE_FS : 0) |
-           (unlimited(&s->seg[X86_GS]) ? DBT_MODE_GS : 0);
-}
-
-static void forget_all(struct dbt_vcpu *d)
-{
-    FILE *dump = d->interp.vcpu.vm->config.code_dump;
-
-    d->stats.resets++;
-    if (unlikely(log_tracing(d->interp.vcpu.vm->config.log, LOG_TRANSLATE)))
-        dbt_trace_reset(d);
-    if (unlikely(dump))
-        dbt_dump_vcpu(d, dump);
-    dbt_cache_reset(d->cache);
-    dbt_paging_jumps_flush(d);
-    for (unsigned i = 0; i < ARRAY_SIZE(d->left_at); i++)
-        d->left_at[i].pc = 0;
-    d->forget = false;
-}
-
-/* Translates what d->t->source and ->guide say into code memory; NULL: no room. */
-static struct dbt_block *make(struct dbt_vcpu *d, struct dbt_block *proto)
-{
-    struct dbt_translation *t = d->t;
-    struct dbt_block *b;
-
-    if (!dbt_cache_begin(d->cache, &t->e))
-        return NULL;
-    t->cpu = &d->interp.cpu;
-    t->thunks = &d->thunks;
-    t->cache_start = dbt_cache_start(d->cache);
-    t->cache = d->cache;
-    t->mode = proto->mode;
-    t->code_bits = proto->mode & DBT_MODE_BITS;
-    t->countdown = proto->countdown;
-    t->yields = d->interp.vcpu.vm->config.cpus > 1;
-    t->ran = d->interp.vcpu.vm->config.code_dump ? dbt_cache_counter(d->cache) : NULL;
-    if (!dbt_translate(t))
-        return NULL;
-    proto->ran = t->ran;
-    proto->insns = (uint16_t)t->insns;
-    proto->sites = (uint16_t)t->sites;
-    proto->parts = (uint16_t)t->parts;
-    proto->uses_fpu = t->fpu_checked;
-    proto->loops = t->loops;
-    proto->insn = t->insn;
-    proto->site = t->site;
-    proto->part = t->part;
-    proto->body = t->body;
-    COUNT(&d->interp.vcpu.counters, blocks_made);
-    b = dbt_cache_commit(d->cache, &t->e, proto);
-    if (unlikely(log_tracing(d->interp.vcpu.vm->config.log, LOG_TRANSLATE)))
-        dbt_trace_made(d, b);
-    return b;
-}
-
-/* The page behind the one at s.rip, host address and guest-physical one; NULL: not
- * RAM, or the end of the world. Raises what fetching from it raises. */
-static const uint8_t *next_page(struct dbt_vcpu *d, uint64_t *phys)
-{
-    struct x86_cpu *cpu = &d->interp.cpu;
-    gva_t page = gva((cpu->s.rip | PAGE_OFFSET_MASK) + 1);
-    const uint8_t *host = x86_tlb_hit(cpu, page, 1, X86_EXEC);
-
-    if (host) {
-        *phys = x86_tlb_at(cpu, page)->phys;
-        return host;
-    }
-    if (cpu->mode.code_bits == 64 ? !dbt_canonical(page.v) : page.v > UINT32_MAX)
-        return NULL;
-    dbt_fpu_park(d);
-    *phys = x86_fetch_page(cpu, page, &host).v & PAGE_MASK;
-    return host;
-}
-
-static bool goes_on(const struct dbt_vcpu *d, const struct dbt_source *s)
-{
-    struct x86_insn insn;
-
-    return dbt_near_page_end(s->rip) &&
-           x86_decode(s->code, s->bytes, d->interp.cpu.mode.code_bits, &insn) == -EAGAIN;
-}
-
-/* Its bytes, from both pages. */
-static bool join(struct dbt_vcpu *d, struct dbt_source *s, uint8_t bytes[2 * X86_INSN_MAX_BYTES])
-{
-    const uint8_t *host = next_page(d, &s->phys2);
-
-    /* Physical address 0 stands for none. */
-    if (!host || !s->phys2 || !interp_code_hold(&d->interp, s->phys2))
-        return false;
-    memcpy(bytes, s->code, s->bytes);
-    memcpy(bytes + s->bytes, host, X86_INSN_MAX_BYTES);
-    s->code = bytes;
-    s->bytes1 = s->bytes;
-    s->bytes += X86_INSN_MAX_BYTES;
-    return true;
-}
-
-static struct dbt_block *translate(struct dbt_vcpu *d, uint64_t phys, const uint8_t *code)
-{
-    uint64_t rip = d->interp.cpu.s.rip;
-    struct dbt_block *b, proto = {.rip = rip, .phys = phys, .mode = mode_key(d)};
-    struct dbt_source source = {.rip = rip, .phys = phys, .code = code,
-                                .bytes = PAGE_SIZE - (phys & PAGE_OFFSET_MASK)};
-    uint8_t bytes[2 * X86_INSN_MAX_BYTES];
-    bool counted;
-
-    /* From now on nobody stores to the page unseen. */
-    if (!interp_code_hold(&d->interp, phys & PAGE_MASK) ||
-        (goes_on(d, &source) && !join(d, &source, bytes)))
-        return NULL;
-    d->t->guide = NULL;
-    d->t->source = source;
-    proto.phys2 = source.phys2;
-    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_TRANSLATE);
-    counted = !d->counting && !source.phys2;
-    proto.countdown = counted ? dbt_cache_countdown(d->cache) : NULL;
-    b = make(d, &proto);
-    if (!b) {
-        forget_all(d);
-        d->t->source = source;
-        proto.countdown = counted ? dbt_cache_countdown(d->cache) : NULL;
-        b = make(d, &proto);
-        BUG_ON(!b);
-    }
-    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
-    return b;
-}
-
-/* ---- traces ------------------------------------------------------------------- */
-
-/* Does the soft TLB say that the second page is the one it was made from? */
-static bool second_known(struct x86_cpu *cpu, const struct dbt_block *b)
-{
-    gva_t page = gva((b->rip & PAGE_MASK) + PAGE_SIZE);
-
-    return x86_tlb_hit(cpu, page, 1, X86_EXEC) && x86_tlb_at(cpu, page)->phys == b->phys2;
-}
-
-/* The block at `rip`, if that is mapped and has been translated. */
-static struct dbt_block *known(struct dbt_vcpu *d, uint64_t rip, struct dbt_source *out)
-{
-    struct x86_cpu *cpu = &d->interp.cpu;
-    const uint8_t *host = x86_tlb_hit(cpu, gva(rip), 1, X86_EXEC);
-    struct dbt_block *b;
-    uint64_t phys;
-
-    if (!host)
-        return NULL;
-    phys = x86_tlb_at(cpu, gva(rip))->phys | (rip & PAGE_OFFSET_MASK);
-    b = dbt_cache_find(d->cache, rip, phys, mode_key(d));
-    if (b && b->phys2 && !second_known(cpu, b))
-        return NULL;
-    if (b && out)
-        *out = (struct dbt_source){rip, phys, host, PAGE_SIZE - (rip & PAGE_OFFSET_MASK), b->host};
-    return b;
-}
-
-static unsigned executions(const struct dbt_block *b)
-{
-    return !b || !b->countdown ? 0 : b->trace || *b->countdown > DBT_HOT ? DBT_HOT
-                                                                        : DBT_HOT - *b->countdown;
-}
-
-static bool guide_follow(void *opaque, uint64_t rip, struct dbt_source *out)
-{
-    const struct dbt_block *b = known(opaque, rip, out);
-
-    return executions(b) > DBT_HOT / 16 && !(b->trace && b->trace->loops);
-}
-
-static uint64_t guide_usual(void *opaque, uint64_t a, uint64_t b)
-{
-    return executions(known(opaque, b, NULL)) > executions(known(opaque, a, NULL)) ? b : a;
-}
-
-/* The way that execution usually takes from `head` on, as one piece of code. */
-static struct dbt_block *trace(struct dbt_vcpu *d, struct dbt_block *head)
-{
-    const struct dbt_guide guide = {guide_follow, guide_usual, d};
-    struct dbt_block *t, proto = {.rip = head->rip, .phys = head->phys, .mode = head->mode,
-                                  .head = head};
-
-    if (known(d, head->rip, &d->t->source) != head)
-        return NULL;
-    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_TRANSLATE);
-    d->t->guide = &guide;
-    t = make(d, &proto);
-    d->t->guide = NULL;
-    if (t) {
-        d->stats.traces++;
-        dbt_cache_trace(d->cache, head, t);
-    }
-    engine_vcpu_does(&d->interp.vcpu, ENGINE_DOES_OTHER);
-    return t;
-}
-
-/* Where the code at s.rip is. The usual case calls nothing outside this room,
- * so that vector state may stay live. */
-static const uint8_t *fetch(struct dbt_vcpu *d, uint64_t *phys)
-{
-    struct x86_cpu *cpu = &d->interp.cpu;
-    uint64_t rip = cpu->s.rip;
-    const uint8_t *host = x86_tlb_hit(cpu, gva(rip), 1, X86_EXEC);
-
-    if (likely(host)) {
-        *phys = x86_tlb_at(cpu, gva(rip))->phys | (rip & PAGE_OFFSET_MASK);
-        return host;
-    }
-    dbt_fpu_park(d);
-    if (cpu->mode.code_bits == 64 && !dbt_canonical(rip))
-        x86_gp0(cpu);
-    *phys = x86_fetch_page(cpu, gva(rip), &host).v | (rip & PAGE_OFFSET_MASK);
-    return host ? host + (rip & PAGE_OFFSET_MASK) : NULL;
-}
-
-/* Is the second page of this instruction the one it was translated from? */
-static bool still_goes_on(struct dbt_vcpu *d, const struct dbt_block *b)
-{
-    uint64_t phys;
-
-    if (next_page(d, &phys) && phys == b->phys2)
-        return true;
-    dbt_cache_drop(d->cache, b->phys, 1);
-    return false;
-}
-
-/* The block at s.rip; NULL: interpret. Raises what fetching raises. */
-static struct dbt_block *find(struct dbt_vcpu *d)
-{
-    uint64_t phys;
-    const uint8_t *code = fetch(d, &phys);
-    struct dbt_block *b;
-
-    if (!code)
-        return NULL;
-    b = dbt_cache_find(d->cache, d->interp.cpu.s.rip, phys, mode_key(d));
-    if (b && (!b->phys2 || still_goes_on(d, b)))
-        return b;
-    dbt_fpu_park(d);
-    return translate(d, phys, code);
-}
+#include "x86/segment.h"
 
 /* ---- in and out ------------------------------------------------------------- */
+
+/* How much of it may be accessed from its beginning on. Of segments that expand down
+ * nothing: the interpreter accesses them. */
+static uint64_t room(const struct x86_mode *m, const struct x86_segment *seg, bool write)
+{
+    bool code = seg->attr & X86_SEG_CODE, allowed = seg->attr & X86_SEG_WRITABLE;
+
+    if (m->protected_mode && ((seg->attr & X86_ATTR_UNUSABLE) || (code && (write || !allowed)) ||
+                              (!code && ((write && !allowed) || seg->attr & X86_SEG_CONFORMING))))
+        return 0;
+    return seg->limit + 1ull;
+}
+
+static void segments_in(const struct x86_cpu *cpu, struct dbt_frame *f)
+{
+    for (unsigned i = 0; i < X86_SEG_COUNT; i++) {
+        f->seg_room[0][i] = -room(&cpu->mode, &cpu->s.seg[i], false);
+        f->seg_room[1][i] = -room(&cpu->mode, &cpu->s.seg[i], true);
+    }
+}
 
 static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
 {
@@ -322,8 +52,10 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
     f->no_irq_waiting = !(atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed) &
                           REQUEST_INTR);
     f->x87 = d->x87;
-    f->seg_base[X86_FS] = s->seg[X86_FS].base;
-    f->seg_base[X86_GS] = s->seg[X86_GS].base;
+    for (unsigned i = 0; i < X86_SEG_COUNT; i++)
+        f->seg_base[i] = s->seg[i].base;
+    if (d->interp.cpu.mode.code_bits != 64)
+        segments_in(&d->interp.cpu, f);
     f->kernel_gs_base = s->msr.kernel_gs_base;
     f->tsc_offset = d->interp.tsc_offset - d->tsc_base;
     f->tsc_aux = s->msr.tsc_aux;
@@ -425,18 +157,18 @@ static bool in_map(const uint64_t *map, unsigned slot)
     return map[slot / 64] >> slot % 64 & 1;
 }
 
-static bool page_global(const struct x86_cpu *cpu, uint64_t rip)
+static bool page_global(const struct x86_cpu *cpu, uint64_t a)
 {
-    return in_map(cpu->tlb_map[cpu->mode.tlb].global, (rip >> PAGE_SHIFT) & (X86_TLB_SIZE - 1));
+    return in_map(cpu->tlb_map[cpu->mode.tlb].global, (a >> PAGE_SHIFT) & (X86_TLB_SIZE - 1));
 }
 
 static void jump_remember(struct dbt_vcpu *d, const struct dbt_block *b)
 {
     const struct x86_cpu *cpu = &d->interp.cpu;
-    bool global = page_global(cpu, b->rip) &&
-                  (!b->phys2 || page_global(cpu, b->rip + PAGE_SIZE));
+    uint64_t a = dbt_linear_at(d, b->rip).v;
+    bool global = page_global(cpu, a) && (!b->phys2 || page_global(cpu, a + PAGE_SIZE));
 
-    dbt_jumps_add(d->tables->now[ring_now(d)], b, global, &d->thunks);
+    dbt_jumps_add(d->tables->now[dbt_ring_now(d)], b, global, &d->thunks);
 }
 
 /* Something to do between instructions, which is not done here. */
@@ -453,19 +185,25 @@ static bool boundary_due(const struct dbt_vcpu *d)
  * to there had left. */
 static bool jump_on(struct dbt_vcpu *d, struct dbt_frame **f)
 {
-    enum dbt_ring ring = ring_now(d);
+    enum dbt_ring ring = dbt_ring_now(d);
     const struct dbt_space *s = d->tables->now[ring];
-    uint64_t rip = d->interp.cpu.s.rip;
+    uint64_t rip = dbt_here(d);
 
     *f = s->frame;
     (*f)->target = rip;
-    if (boundary_due(d) || s->mode != mode_key(d)) {
+    if (boundary_due(d) || s->mode != dbt_mode_key(d)) {
         (*f)->exit_kind = DBT_EXIT_LOOKUP;
         return false;
     }
     gs_base_set(d, ring);
     (*f)->entry = (*f)->jump[dbt_jump_index(rip)];
     return true;
+}
+
+static enum dbt_helped fault_at(struct dbt_vcpu *d, struct dbt_frame *f, uint64_t rip,
+                                struct x86_exception *e)
+{
+    return dbt_event_fault(d, f, dbt_ip(d->interp.cpu.mode.code_bits, rip), e);
 }
 
 /* The usual miss: the table entry is filled and the instruction tried again. Or
@@ -489,7 +227,7 @@ static bool refill(struct dbt_vcpu *d, struct dbt_frame **f)
         (*f)->entry = (uint64_t)(uintptr_t)l->block->host + insn->host_offset;
         return true;
     case DBT_FILL_FAULT:
-        return !d->counting && dbt_event_fault(d, *f, insn->rip, &e) != DBT_HELPED_NOT &&
+        return !d->counting && fault_at(d, *f, insn->rip, &e) != DBT_HELPED_NOT &&
                jump_on(d, f);
     default:
         return false;
@@ -498,12 +236,12 @@ static bool refill(struct dbt_vcpu *d, struct dbt_frame **f)
 
 static bool look_up_fast(struct dbt_vcpu *d, struct dbt_frame *f)
 {
-    const struct dbt_space *s = d->tables->now[ring_now(d)];
+    const struct dbt_space *s = d->tables->now[dbt_ring_now(d)];
     struct dbt_block *b;
 
-    if (!f->go || !dbt_canonical(f->target))
+    if (!f->go || (d->interp.cpu.mode.code_bits == 64 && !dbt_canonical(f->target)))
         return false;
-    b = known(d, f->target, NULL);
+    b = dbt_find_known(d, f->target, NULL);
     if (!b || s->mode != b->mode)
         return false;
     jump_remember(d, b);
@@ -514,7 +252,7 @@ static bool look_up_fast(struct dbt_vcpu *d, struct dbt_frame *f)
 static bool chain_fast(struct dbt_vcpu *d, struct dbt_frame *f)
 {
     struct dbt_site *site = left_at(d, f->exit_pc)->site;
-    struct dbt_block *b = known(d, site->target, NULL);
+    struct dbt_block *b = dbt_find_known(d, site->target, NULL);
 
     if (!b)
         return false;
@@ -532,7 +270,7 @@ static bool help(struct dbt_vcpu *d, struct dbt_frame **f)
 
     if (d->fpu == DBT_FPU_LIVE)
         x87_out(d, *f);
-    d->interp.cpu.s.rip = next;
+    dbt_go_to(d, next);
     l->site->exits++;
     switch (l->site->helper(d, *f, l->site)) {
     case DBT_HELPED:
@@ -589,7 +327,7 @@ static bool carry_on(struct dbt_vcpu *d, struct dbt_frame **f)
  * cpu.s, except RIP, which depends on the exit. */
 static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
 {
-    enum dbt_ring ring = ring_now(d);
+    enum dbt_ring ring = dbt_ring_now(d);
     struct dbt_frame *f = dbt_tables_frame(d->tables, ring);
 
     gs_base_set(d, ring);
@@ -597,7 +335,7 @@ static struct dbt_frame *enter(struct dbt_vcpu *d, const uint8_t *entry)
     f->entry = (uint64_t)(uintptr_t)entry;
     d->entered++;
     do {
-        engine_vcpu_does(&d->interp.vcpu, ring_now(d) == DBT_RING_USER
+        engine_vcpu_does(&d->interp.vcpu, dbt_ring_now(d) == DBT_RING_USER
                                               ? ENGINE_DOES_GUEST_USER
                                               : ENGINE_DOES_GUEST_KERNEL);
         d->thunks.enter(f);
@@ -624,7 +362,7 @@ static struct next resume(struct dbt_vcpu *d, struct dbt_block *b, unsigned insn
 {
     /* A new block checks again, and relies on nothing. */
     if ((b->uses_fpu && d->fpu != DBT_FPU_LIVE && insn) || b->insn[insn].inside) {
-        d->interp.cpu.s.rip = b->insn[insn].rip;
+        dbt_go_to(d, b->insn[insn].rip);
         return LOOK_UP;
     }
     return (struct next){b, insn, false};
@@ -681,11 +419,11 @@ static struct next after_interpreting(struct dbt_vcpu *d, struct dbt_block *b, u
 {
     /* It may have been what a waiting interrupt was waiting for (IRET, MOV CR8). */
     if (!quiet(d) || d->interp.key != key || d->interp.cpu.s.ev.nmi_pending ||
-        !translatable(&d->interp.cpu) ||
+        !dbt_translatable(&d->interp.cpu) ||
         atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
         return BOUNDARY;
-    if (b->dropped || b->mode != mode_key(d) || insn + 1u >= b->insns ||
-        d->interp.cpu.s.rip != b->insn[insn + 1].rip)
+    if (b->dropped || b->mode != dbt_mode_key(d) || insn + 1u >= b->insns ||
+        dbt_here(d) != b->insn[insn + 1].rip)
         return LOOK_UP;
     return resume(d, b, insn + 1);
 }
@@ -694,7 +432,7 @@ static struct next exit_interp(struct dbt_vcpu *d, struct dbt_block *b, unsigned
 {
     uint64_t key = d->interp.key;
 
-    d->interp.cpu.s.rip = b->insn[insn].rip;
+    dbt_go_to(d, b->insn[insn].rip);
     d->handed_over[b->insn[insn].mnemonic]++;
     interpret_one(d, b->insn[insn].fpu);
     return after_interpreting(d, b, insn, key);
@@ -711,7 +449,7 @@ static void fill_from_tlb(struct dbt_vcpu *d, gva_t page, bool write)
     if (!e->addend || (write ? e->write : e->read) != page.v)
         return;
     d->fills++;
-    dbt_tables_fill(d->tables, ring_now(d), page, e->addend,
+    dbt_tables_fill(d->tables, dbt_ring_now(d), page, e->addend,
                     (e->read == page.v ? DBT_FILL_READ : 0) |
                         (e->write == page.v ? DBT_FILL_WRITE : 0) |
                         (in_map(map->large, slot) ? DBT_FILL_LARGE : 0) |
@@ -733,7 +471,7 @@ static struct next exit_slow(struct dbt_vcpu *d, struct dbt_block *b, const stru
     gva_t page = gva(address & PAGE_MASK);
     uint8_t *host;
 
-    cpu->s.rip = b->insn[site->insn].rip;
+    dbt_go_to(d, b->insn[site->insn].rip);
     if ((address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ||
         (cpu->mode.code_bits == 64 && !dbt_canonical(address))) {
         d->stats.slow[(address & PAGE_OFFSET_MASK) + site->size > PAGE_SIZE ? DBT_SLOW_CROSSES
@@ -776,10 +514,10 @@ static struct next exit_hot(struct dbt_vcpu *d, struct dbt_block *b)
 {
     struct dbt_block *t;
 
-    d->interp.cpu.s.rip = b->rip;
+    dbt_go_to(d, b->rip);
     *b->countdown = UINT32_MAX;                 /* once is enough */
     dbt_fpu_park(d);
-    t = trace(d, b);
+    t = dbt_find_trace(d, b);
     count_entry(t ? t : b);
     return resume(d, t ? t : b, 0);
 }
@@ -789,10 +527,10 @@ static struct next exit_chain(struct dbt_vcpu *d, struct dbt_site *site)
     uint64_t generation = dbt_cache_generation(d->cache);
     struct dbt_block *to;
 
-    d->interp.cpu.s.rip = site->target;
+    dbt_go_to(d, site->target);
     if (!quiet(d))
         return BOUNDARY;
-    to = find(d);
+    to = dbt_find(d);
     if (!to)
         return BOUNDARY;
     /* Translating may have emptied the cache, the site with it. */
@@ -815,7 +553,7 @@ static struct next undo_jump(struct dbt_vcpu *d, const struct dbt_frame *f)
     if (!b || b->dropped)
         return BOUNDARY;                    /* faults at the target instead */
     s->rip = b->insn[insn_at(b, dbt_cache_address(d->cache, f->origin))].rip;
-    code = fetch(d, &phys);
+    code = dbt_find_code(d, &phys);
     dbt_fpu_park(d);
     if (!code || x86_decode(code, PAGE_SIZE - (phys & PAGE_OFFSET_MASK), 64, &insn) < 0)
         return BOUNDARY;
@@ -831,7 +569,7 @@ static struct next left_at_end(struct dbt_vcpu *d, const struct dbt_frame *f,
 {
     d->left -= from->block->insns - from->insn;
     d->stats.requests += !f->go;
-    d->interp.cpu.s.rip = f->target;
+    dbt_go_to(d, f->target);
     if (unlikely(d->interp.cpu.mode.code_bits == 64 && !dbt_canonical(f->target)))
         return undo_jump(d, f);
     return quiet(d) && !boundary_due(d) ? LOOK_UP : BOUNDARY;
@@ -844,7 +582,7 @@ static struct next exit_helper(struct dbt_vcpu *d, struct dbt_frame *f, struct d
     enum dbt_helped helped = DBT_HELPED_NOT;
 
     if (d->counting) {
-        d->interp.cpu.s.rip = b->insn[site->insn + 1].rip;
+        dbt_go_to(d, b->insn[site->insn + 1].rip);
         helped = site->helper(d, f, site);
     }
     if (helped == DBT_HELPED_NOT)
@@ -893,8 +631,8 @@ static struct next left(struct dbt_vcpu *d, struct dbt_frame *f, const struct ne
 /* The block at s.rip, remembered for indirect jumps. */
 static struct dbt_block *look_up(struct dbt_vcpu *d)
 {
-    struct dbt_block *b = find(d);
-    struct dbt_space *s = d->tables->now[ring_now(d)];
+    struct dbt_block *b = dbt_find(d);
+    struct dbt_space *s = d->tables->now[dbt_ring_now(d)];
 
     count_entry(b);
     if (!b || d->counting)
@@ -923,7 +661,7 @@ static void interpret_some(struct dbt_vcpu *d)
     for (unsigned i = 0; i < STEPS; i++) {
         d->interpreted++;
         interpret_step(d, FUEL);
-        if (!quiet(d) || !translatable(&d->interp.cpu) ||
+        if (!quiet(d) || !dbt_translatable(&d->interp.cpu) ||
             atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed))
             return;
     }
@@ -935,9 +673,9 @@ static void run_translated(struct dbt_vcpu *d)
     struct next next = LOOK_UP;
 
     if (d->forget)
-        forget_all(d);
+        dbt_forget_all(d);
     while (!next.boundary) {
-        if (!next.block && !translatable(&d->interp.cpu))
+        if (!next.block && !dbt_translatable(&d->interp.cpu))
             return;
         if (!next.block)
             next.block = look_up(d);
@@ -971,7 +709,7 @@ static enum engine_exit loop(struct dbt_vcpu *d)
         v->fuel = d->left;
         if (!interp_boundary(v, &why))
             return why;
-        if (x86_step_watch(&v->cpu) || !translatable(&v->cpu)) {
+        if (x86_step_watch(&v->cpu) || !dbt_translatable(&v->cpu)) {
             interpret_step(d, d->left);
         } else {
             run_translated(d);

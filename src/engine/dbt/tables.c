@@ -288,9 +288,9 @@ void dbt_jumps_add(struct dbt_space *s, const struct dbt_block *b, bool global,
             s->jump_local[s->jumped_local] = j;
         s->jumped_local++;
     }
-    jump_watch(s, gva(b->rip));
+    jump_watch(s, gva(dbt_linear(b->mode, b->rip)));
     if (b->phys2)
-        jump_watch(s, gva(b->rip + PAGE_SIZE));
+        jump_watch(s, gva(dbt_linear(b->mode, b->rip) + PAGE_SIZE));
     s->frame->jump[j.at] = (uint64_t)(uintptr_t)b->host;
     *second = (struct dbt_jump2){b->rip, (uint64_t)(uintptr_t)b->body};
 }

@@ -253,7 +253,7 @@ static void far_put(struct dbt_translation *t, const struct dbt_far *far)
     emit_patch32(&t->e, far->from);
     if (far->rehomed)
         dbt_rehome_leave(t);
-    if (dbt_may_link(far->rip, far->target) && far->target > far->rip && !far->rehomed)
+    if (dbt_may_link(t, far->rip, far->target) && far->target > far->rip && !far->rehomed)
         dbt_link_here(t, far->from, far->target);
     else
         dbt_emit_goto(t, far->target);
@@ -534,7 +534,7 @@ static void translate(struct dbt_translation *t)
     }
     if (t->steps) {
         end(t, s->flow == DBT_FLOW_FOLLOWED || s->flow == DBT_FLOW_LOOPS
-                   ? s->onward : s->rip + s->insn.length);
+                   ? s->onward : dbt_rip_add(t->mode, s->rip, s->insn.length));
     } else {
         emit_undecodable(t);
         end(t, t->rip);

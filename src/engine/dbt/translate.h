@@ -41,7 +41,7 @@ void dbt_stubs_flush(struct dbt_translation *t);
 /* Jcc to code that goes on at `target`, to be put down at the end. */
 void dbt_far_here(struct dbt_translation *t, unsigned cc, uint64_t target);
 /* May a jump at `rip` be linked to `target` for good? */
-bool dbt_may_link(uint64_t rip, uint64_t target);
+bool dbt_may_link(const struct dbt_translation *t, uint64_t rip, uint64_t target);
 /* What the jump whose displacement is at `jump` leads to until it is linked. */
 void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target);
 
@@ -81,10 +81,15 @@ void dbt_rehome_enter(struct dbt_translation *t);
 void dbt_rehome_leave(struct dbt_translation *t);
 
 /* ---- translate_mem.c ---------------------------------------------------- */
-/* r11 = linear address of the memory operand (or offset only). False: leave
- * the instruction to the interpreter. Uses rcx. */
+/* r11 = linear address of the memory operand, or its offset only: always with
+ * DBT_MODE_SEGMENTS, where dbt_emit_access() adds the base. False: leave the
+ * instruction to the interpreter. Uses rcx. */
 bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment);
-/* rcx = addend for an access of `size` bytes at r11. */
+/* `to` = the sum, cut to the size of addresses. */
+void dbt_emit_sum(struct dbt_translation *t, enum host_reg to, unsigned address_bits,
+                  struct host_mem sum);
+/* rcx = addend for an access of `size` bytes at r11; with DBT_MODE_SEGMENTS at offset
+ * r11 in t->seg, which becomes the linear address. */
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write);
 /* The mask that leaves of an address what is zero just behind a page boundary. */
 struct host_mem dbt_cross_mask(unsigned size);
@@ -131,9 +136,19 @@ bool dbt_emit_stack(struct dbt_translation *t, const struct x86_insn *insn);   /
 unsigned dbt_stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn);
 /* r11 = address of the new top of stack, rcx = addend; rsp does not move yet. */
 void dbt_emit_push_address(struct dbt_translation *t, unsigned bytes);
-/* r11 = the address in `reg`, of which 32-bit code uses the low half. */
-void dbt_emit_top(struct dbt_translation *t, unsigned bytes, enum host_reg reg);
-void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n);
+/* r11 = the address in `reg`, of so many bits, in segment `seg`. */
+void dbt_emit_pointer(struct dbt_translation *t, unsigned bits, enum host_reg reg,
+                      enum x86_seg seg);
+/* `reg` += n, in a pointer of so many bits; the others stay. */
+void dbt_emit_pointer_add(struct dbt_translation *t, unsigned bits, enum host_reg reg, int32_t n);
+/* r11 = the address in `reg`, used as stack pointer. */
+void dbt_emit_top(struct dbt_translation *t, enum host_reg reg);
+void dbt_emit_sp_add(struct dbt_translation *t, int32_t n);
+/* Values of 2, 4 or 8 bytes. Loading zero-extends. */
+void dbt_emit_load_value(struct dbt_translation *t, unsigned bytes, enum host_reg to,
+                         struct host_mem from);
+void dbt_emit_store_value(struct dbt_translation *t, unsigned bytes, struct host_mem to,
+                          enum host_reg from);
 /* `next` is the address of the instruction after this one. */
 bool dbt_emit_branch(struct dbt_translation *t, const struct dbt_step *s);
 uint64_t dbt_branch_target(const struct dbt_translation *t, const struct x86_insn *insn,

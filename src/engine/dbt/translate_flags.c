@@ -47,8 +47,8 @@ static bool emit_pushf(struct dbt_translation *t, unsigned bytes)
     emit_load(&t->e, H_R11, FRAME(flags_system));
     emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, 0));
     emit_load(&t->e, H_R11, FRAME(tmp));
-    emit_rm(&t->e, 0x89, bytes == 8, H_RCX, h_base(H_R11, 0));
-    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
+    dbt_emit_store_value(t, bytes, h_base(H_R11, 0), H_RCX);
+    dbt_emit_sp_add(t, -(int32_t)bytes);
     return true;
 }
 
@@ -57,10 +57,10 @@ static bool emit_pushf(struct dbt_translation *t, unsigned bytes)
 static bool emit_popf(struct dbt_translation *t, unsigned bytes)
 {
     emit_irq_check(t);
-    dbt_emit_top(t, bytes, H_R9);
+    dbt_emit_top(t, H_R9);
     dbt_emit_access(t, bytes, false);
     dbt_reach(t, 100);
-    emit_rm(&t->e, 0x8b, bytes == 8, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    dbt_emit_load_value(t, bytes, H_R11, h_index(H_R11, H_RCX, 1, 0));
     /* rcx = 0 exactly if the rest is as it is now */
     emit_keep(&t->e, H_RCX, H_R11, FRAME(other_mask));
     emit_store(&t->e, FRAME(tmp), H_R11);
@@ -80,7 +80,7 @@ static bool emit_popf(struct dbt_translation *t, unsigned bytes)
     e8(&t->e, 0x41);                                    /* push r11 */
     e8(&t->e, 0x53);
     e8(&t->e, 0x9d);                                    /* popfq */
-    dbt_emit_sp_add(t, bytes, (int32_t)bytes);
+    dbt_emit_sp_add(t, (int32_t)bytes);
     return true;
 }
 

@@ -21,28 +21,81 @@
 
 unsigned dbt_stack_bytes(const struct dbt_translation *t, const struct x86_insn *insn)
 {
-    if (insn->operand_bits == 16 || t->code_bits == 16)
-        return 0;
-    return t->code_bits / 8;
+    if (t->code_bits == 64)
+        return insn->operand_bits == 16 ? 0 : 8;
+    return insn->operand_bits / 8u;
+}
+
+static unsigned stack_bits(const struct dbt_translation *t)
+{
+    return t->code_bits == 64 ? 64 : t->mode & DBT_MODE_STACK16 ? 16 : 32;
+}
+
+void dbt_emit_pointer(struct dbt_translation *t, unsigned bits, enum host_reg reg,
+                      enum x86_seg seg)
+{
+    t->seg = (uint8_t)seg;
+    if (bits == 64)
+        emit_mov_rr(&t->e, H_R11, reg);
+    else if (bits == 32)
+        emit_mov32_rr(&t->e, H_R11, reg);
+    else
+        emit_movzx16(&t->e, H_R11, reg);
+}
+
+void dbt_emit_pointer_add(struct dbt_translation *t, unsigned bits, enum host_reg reg, int32_t n)
+{
+    if (bits == 16)
+        e8(&t->e, 0x66);
+    emit_rm(&t->e, 0x8d, bits == 64, reg, h_base(reg, n));
+}
+
+void dbt_emit_top(struct dbt_translation *t, enum host_reg reg)
+{
+    dbt_emit_pointer(t, stack_bits(t), reg, X86_SS);
+}
+
+void dbt_emit_sp_add(struct dbt_translation *t, int32_t n)
+{
+    dbt_emit_pointer_add(t, stack_bits(t), H_R9, n);
+}
+
+void dbt_emit_load_value(struct dbt_translation *t, unsigned bytes, enum host_reg to,
+                         struct host_mem from)
+{
+    emit_rm(&t->e, bytes == 2 ? 0x0f | 0xb7 << 8 : 0x8b, bytes == 8, to, from);
+}
+
+void dbt_emit_store_value(struct dbt_translation *t, unsigned bytes, struct host_mem to,
+                          enum host_reg from)
+{
+    if (bytes == 2)
+        e8(&t->e, 0x66);
+    emit_rm(&t->e, 0x89, bytes == 8, from, to);
+}
+
+/* To a register, of which the rest stays if it is 2 bytes. */
+static void emit_load_part(struct dbt_translation *t, unsigned bytes, enum host_reg to,
+                           struct host_mem from)
+{
+    if (bytes == 2)
+        e8(&t->e, 0x66);
+    emit_rm(&t->e, 0x8b, bytes == 8, to, from);
 }
 
 void dbt_emit_push_address(struct dbt_translation *t, unsigned bytes)
 {
     struct host_mem top = h_base(H_R9, -(int32_t)bytes);
+    unsigned bits = stack_bits(t);
 
-    if (bytes == 8)
+    t->seg = X86_SS;
+    if (bits == 64)
         emit_lea(&t->e, H_R11, top);
     else
         emit_lea32(&t->e, H_R11, top);
+    if (bits == 16)
+        emit_movzx16(&t->e, H_R11, H_R11);
     dbt_emit_access(t, bytes, true);
-}
-
-void dbt_emit_sp_add(struct dbt_translation *t, unsigned bytes, int32_t n)
-{
-    if (bytes == 8)
-        emit_lea(&t->e, H_R9, h_base(H_R9, n));
-    else
-        emit_lea32(&t->e, H_R9, h_base(H_R9, n));
 }
 
 /* Where a push stores; rcx is free. */
@@ -64,7 +117,7 @@ static struct host_mem pop_place(struct dbt_translation *t, unsigned bytes, enum
 
     if (dbt_cluster_operand(t, &place))
         return place;
-    dbt_emit_top(t, bytes, reg);
+    dbt_emit_top(t, reg);
     dbt_emit_access(t, bytes, false);
     return h_index(H_R11, H_RCX, 1, 0);
 }
@@ -75,22 +128,27 @@ static void emit_push_slot(struct dbt_translation *t, unsigned bytes, struct hos
     struct host_mem place = push_place(t, bytes);
 
     emit_load(&t->e, H_RCX, slot);
-    emit_rm(&t->e, 0x89, bytes == 8, H_RCX, place);
-    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
+    dbt_emit_store_value(t, bytes, place, H_RCX);
+    dbt_emit_sp_add(t, -(int32_t)bytes);
 }
 
 static void emit_push_imm(struct dbt_translation *t, unsigned bytes, uint64_t value)
 {
     struct host_mem place = push_place(t, bytes);
 
-    if (bytes == 4 || (int64_t)value == (int32_t)value) {
-        emit_rm(&t->e, 0xc7, bytes == 8, 0, place);
-        e32(&t->e, (uint32_t)value);
-    } else {
+    if (bytes == 8 && (int64_t)value != (int32_t)value) {
         emit_mov_ri(&t->e, H_RCX, value);
         emit_rm(&t->e, 0x89, true, H_RCX, place);
+    } else {
+        if (bytes == 2)
+            e8(&t->e, 0x66);
+        emit_rm(&t->e, 0xc7, bytes == 8, 0, place);
+        if (bytes == 2)
+            e16(&t->e, (uint16_t)value);
+        else
+            e32(&t->e, (uint32_t)value);
     }
-    dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
+    dbt_emit_sp_add(t, -(int32_t)bytes);
 }
 
 /* Loads the memory operand of PUSH or CALL into frame.tmp. */
@@ -100,7 +158,7 @@ static bool emit_load_tmp(struct dbt_translation *t, const struct x86_insn *insn
 
     if (!dbt_emit_operand(t, insn, false, false, &from))
         return false;
-    emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, from);
+    dbt_emit_load_value(t, bytes, H_RCX, from);
     emit_store(&t->e, h_frame(offsetof(struct dbt_frame, tmp)), H_RCX);
     t->keeps_current = false;
     return true;
@@ -116,8 +174,8 @@ static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, un
             emit_push_slot(t, bytes, dbt_slot(o->reg));
             return true;
         }
-        emit_rm(&t->e, 0x89, bytes == 8, t->home[o->reg], push_place(t, bytes));
-        dbt_emit_sp_add(t, bytes, -(int32_t)bytes);
+        dbt_emit_store_value(t, bytes, push_place(t, bytes), t->home[o->reg]);
+        dbt_emit_sp_add(t, -(int32_t)bytes);
         return true;
     case X86_OPND_IMM:
         emit_push_imm(t, bytes, (uint64_t)insn->imm[o->reg]);
@@ -132,40 +190,38 @@ static bool emit_push(struct dbt_translation *t, const struct x86_insn *insn, un
     }
 }
 
-void dbt_emit_top(struct dbt_translation *t, unsigned bytes, enum host_reg reg)
-{
-    if (bytes == 8)
-        emit_mov_rr(&t->e, H_R11, reg);
-    else
-        emit_mov32_rr(&t->e, H_R11, reg);
-}
-
 static bool emit_pop(struct dbt_translation *t, const struct x86_insn *insn, unsigned bytes)
 {
     const struct x86_operand *o = &insn->op[0];
     struct host_mem top;
 
-    if (o->kind != X86_OPND_GPR)
+    /* POP SP: what is popped counts, but the rest of ESP has moved. */
+    if (o->kind != X86_OPND_GPR || (o->reg == X86_RSP && bytes == 2))
         return false;
     top = pop_place(t, bytes, H_R9);
     if (t->home[o->reg] != H_NONE) {
-        emit_rm(&t->e, 0x8b, bytes == 8, t->home[o->reg], top);
+        emit_load_part(t, bytes, t->home[o->reg], top);
     } else {
         emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, top);
         emit_store(&t->e, dbt_slot(o->reg), H_RCX);
     }
     if (o->reg != X86_RSP)
-        dbt_emit_sp_add(t, bytes, (int32_t)bytes);
+        dbt_emit_sp_add(t, (int32_t)bytes);
     return true;
 }
 
 static bool emit_leave(struct dbt_translation *t, unsigned bytes)
 {
     struct host_mem from = pop_place(t, bytes, H_RBP);
+    unsigned bits = stack_bits(t);
 
     /* The load first: at an address that is not canonical it faults. */
     emit_rm(&t->e, 0x8b, bytes == 8, H_RCX, from);
-    emit_rm(&t->e, 0x8d, bytes == 8, H_R9, h_base(H_RBP, (int32_t)bytes));
+    if (bits == 16)
+        e8(&t->e, 0x66);
+    emit_rm(&t->e, 0x8d, bits == 64, H_R9, h_base(H_RBP, (int32_t)bytes));
+    if (bytes == 2)
+        e8(&t->e, 0x66);
     emit_rr(&t->e, 0x8b, bytes == 8, H_RBP, H_RCX);
     return true;
 }
@@ -215,9 +271,14 @@ void dbt_emit_indirect(struct dbt_translation *t)
     emit_jmp_mem(&t->e, h_index(H_RSP, H_RCX, 8, H_FRAME_BIAS + offsetof(struct dbt_frame, jump)));
 }
 
-bool dbt_may_link(uint64_t rip, uint64_t target)
+static bool same_page(const struct dbt_translation *t, uint64_t a, uint64_t b)
 {
-    return !((target ^ rip) & PAGE_MASK) && !dbt_near_page_end(target);
+    return !((dbt_linear(t->mode, a) ^ dbt_linear(t->mode, b)) & PAGE_MASK);
+}
+
+bool dbt_may_link(const struct dbt_translation *t, uint64_t rip, uint64_t target)
+{
+    return same_page(t, rip, target) && !dbt_near_page_end(dbt_linear(t->mode, target));
 }
 
 void dbt_link_here(struct dbt_translation *t, uint8_t *jump, uint64_t target)
@@ -239,7 +300,7 @@ static bool canonical(uint64_t a)
 void dbt_emit_goto_page(struct dbt_translation *t, uint64_t target)
 {
     emit_mov_ri(&t->e, H_R11, target);
-    if (canonical(target))
+    if (t->code_bits != 64 || canonical(target))
         emit_jmp_mem(&t->e, dbt_jump_entry(target));
     else
         dbt_emit_indirect(t);
@@ -252,7 +313,7 @@ void dbt_emit_goto(struct dbt_translation *t, uint64_t target)
     dbt_reach(t, 48);
     if (target <= rip)
         emit_poll(t, target);
-    if (dbt_may_link(rip, target))
+    if (dbt_may_link(t, rip, target))
         dbt_link_here(t, emit_jmp(&t->e, NULL), target);
     else
         dbt_emit_goto_page(t, target);
@@ -299,7 +360,7 @@ static void emit_onward(struct dbt_translation *t, const struct dbt_step *s, uin
     case DBT_FLOW_FOLLOWED:
         if (target <= s->rip)
             emit_poll(t, target);
-        if ((target ^ s->rip) & PAGE_MASK)
+        if (!same_page(t, target, s->rip))
             emit_page_check(t, s);
         break;
     default:
@@ -313,9 +374,41 @@ static void emit_onward(struct dbt_translation *t, const struct dbt_step *s, uin
 uint64_t dbt_branch_target(const struct dbt_translation *t, const struct x86_insn *insn,
                            uint64_t next)
 {
-    uint64_t target = next + (uint64_t)insn->imm[0];
+    uint64_t target = dbt_rip_add(t->mode, next, (uint64_t)insn->imm[0]);
 
-    return t->code_bits == 64 ? target : (uint32_t)target;
+    if (t->code_bits != 64 && insn->operand_bits == 16)
+        target &= ~0xffff0000ull;
+    return target;
+}
+
+/* May it lead to this address? If not, it faults. */
+static bool within_code(const struct dbt_translation *t, uint64_t target)
+{
+    return !(t->mode & DBT_MODE_CODE64K) || (uint32_t)target <= UINT16_MAX;
+}
+
+/* Leaves if the address of 4 bytes in `reg` is not within a segment of 64 KiB. */
+static void emit_limit_check(struct dbt_translation *t, enum host_reg reg)
+{
+    uint8_t *fine;
+
+    dbt_reach(t, 48);
+    emit_rorx(&t->e, H_RCX, reg, 16);
+    emit_movzx16(&t->e, H_RCX, H_RCX);
+    fine = emit_jrcxz(&t->e);
+    dbt_exit_here(t, DBT_EXIT_INTERP);
+    emit_patch8(&t->e, fine);
+}
+
+/* From EIP in r11 to what stands for it here (dbt_rip). Uses rcx. */
+static void emit_code_base(struct dbt_translation *t)
+{
+    uint64_t base = t->code_bits == 64 ? 0 : t->rip & ~(uint64_t)UINT32_MAX;
+
+    if (!base)
+        return;
+    emit_mov_ri(&t->e, H_RCX, base);
+    emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
 }
 
 /* The condition of Jcc is the low nibble of its opcode, short or near. */
@@ -338,23 +431,21 @@ static void emit_conditional(struct dbt_translation *t, const struct dbt_step *s
     emit_onward(t, s, usual);
 }
 
-/* JRCXZ and LOOP, with the counter width of the address size. */
+/* JRCXZ and LOOP, with the counter width of the address size. RCX is in r10. */
 static bool emit_counted(struct dbt_translation *t, const struct x86_insn *insn, uint64_t next)
 {
     bool loop = insn->mnemonic == M(LOOP);
     uint8_t *zero, *done;
 
-    if (insn->address_bits == 16)
-        return false;
     dbt_stubs_flush(t);
-    if (loop && insn->address_bits == 64)
-        emit_lea(&t->e, H_R10, h_base(H_R10, -1));
-    else if (loop)
-        emit_lea32(&t->e, H_R10, h_base(H_R10, -1));
+    if (loop)
+        dbt_emit_pointer_add(t, insn->address_bits, H_R10, -1);
     if (insn->address_bits == 64)
         emit_mov_rr(&t->e, H_RCX, H_R10);
-    else
+    else if (insn->address_bits == 32)
         emit_mov32_rr(&t->e, H_RCX, H_R10);
+    else
+        emit_movzx16(&t->e, H_RCX, H_R10);
     zero = emit_jrcxz(&t->e);
     done = emit_jmp(&t->e, NULL);
     emit_patch8(&t->e, zero);
@@ -362,6 +453,15 @@ static bool emit_counted(struct dbt_translation *t, const struct x86_insn *insn,
     emit_patch32(&t->e, done);
     dbt_emit_goto(t, loop ? dbt_branch_target(t, insn, next) : next);
     return true;
+}
+
+/* What is left of a value of so many bytes. */
+static void emit_narrow(struct dbt_translation *t, unsigned bytes, enum host_reg reg)
+{
+    if (bytes == 4)
+        emit_mov32_rr(&t->e, reg, reg);
+    else if (bytes == 2)
+        emit_movzx16(&t->e, reg, reg);
 }
 
 /* The target of an indirect CALL, kept in frame.tmp. */
@@ -375,8 +475,7 @@ static bool emit_indirect_target(struct dbt_translation *t, const struct x86_ins
     if (o->kind != X86_OPND_GPR)
         return false;
     dbt_emit_get(t, H_RCX, o->reg);
-    if (bytes == 4)
-        emit_mov32_rr(&t->e, H_RCX, H_RCX);
+    emit_narrow(t, bytes, H_RCX);
     emit_store(&t->e, h_frame(offsetof(struct dbt_frame, tmp)), H_RCX);
     return true;
 }
@@ -408,11 +507,16 @@ static bool emit_call(struct dbt_translation *t, const struct dbt_step *s, unsig
         return false;
     if (!direct && bytes == 8)
         emit_canonical_check(t);
-    emit_push_imm(t, bytes, next);
+    if (!direct && bytes == 4 && t->mode & DBT_MODE_CODE64K) {
+        emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
+        emit_limit_check(t, H_R11);
+    }
+    emit_push_imm(t, bytes, bytes == 8 ? next : (uint32_t)next);
     if (direct) {
         emit_onward(t, s, dbt_branch_target(t, insn, next));
     } else {
         emit_load(&t->e, H_R11, h_frame(offsetof(struct dbt_frame, tmp)));
+        emit_code_base(t);
         dbt_emit_indirect(t);
     }
     return true;
@@ -427,14 +531,16 @@ static bool emit_jmp_target(struct dbt_translation *t, const struct x86_insn *in
     if (o->kind == X86_OPND_MEM) {
         if (!dbt_emit_operand(t, insn, false, false, &from))
             return false;
-        emit_rm(&t->e, 0x8b, bytes == 8, H_R11, from);
+        dbt_emit_load_value(t, bytes, H_R11, from);
     } else if (o->kind == X86_OPND_GPR) {
         dbt_emit_get(t, H_R11, o->reg);
-        if (bytes == 4)
-            emit_mov32_rr(&t->e, H_R11, H_R11);
+        emit_narrow(t, bytes, H_R11);
     } else {
         return false;
     }
+    if (bytes == 4 && t->mode & DBT_MODE_CODE64K)
+        emit_limit_check(t, H_R11);
+    emit_code_base(t);
     t->keeps_current = false;
     return true;
 }
@@ -498,9 +604,12 @@ static bool emit_ret(struct dbt_translation *t, const struct dbt_step *s, unsign
     int32_t drop = (int32_t)dbt_ret_drop(&s->insn);
     struct host_mem top = pop_place(t, bytes, H_R9);
 
-    emit_rm(&t->e, 0x8b, bytes == 8, H_R11, top);
+    dbt_emit_load_value(t, bytes, H_R11, top);
+    if (bytes == 4 && t->mode & DBT_MODE_CODE64K)
+        emit_limit_check(t, H_R11);
+    emit_code_base(t);
     t->keeps_current = false;
-    dbt_emit_sp_add(t, bytes, (int32_t)bytes + drop);
+    dbt_emit_sp_add(t, (int32_t)bytes + drop);
     if (s->flow == DBT_FLOW_ENDS)
         dbt_emit_indirect(t);
     else
@@ -511,12 +620,11 @@ static bool emit_ret(struct dbt_translation *t, const struct dbt_step *s, unsign
 bool dbt_emit_branch(struct dbt_translation *t, const struct dbt_step *s)
 {
     unsigned bytes = dbt_stack_bytes(t, &s->insn);
-    uint64_t next = s->rip + s->insn.length;
+    uint64_t next = dbt_rip_add(t->mode, s->rip, s->insn.length);
 
-    if (!bytes)
+    if (!bytes || (s->insn.op[0].kind == X86_OPND_IMM && !dbt_branch_is_ret(&s->insn) &&
+                   !within_code(t, dbt_branch_target(t, &s->insn, next))))
         return false;
-    if (t->code_bits != 64)
-        next = (uint32_t)next;
     switch (s->insn.mnemonic) {
     case M(CALL): return emit_call(t, s, bytes, next);
     case M(JMP): return emit_jmp_insn(t, s, bytes, next);

@@ -283,7 +283,7 @@ static bool plan_scratch(const struct dbt_translation *t, struct copy *c)
 /* Behind the instruction, so that one that faults leaves the pointers alone. */
 static void emit_x87_pointers(struct dbt_translation *t, const struct x86_insn *insn, bool memory)
 {
-    uint64_t fip = t->insn[t->insns].rip;
+    uint64_t fip = dbt_ip(t->mode, t->insn[t->insns].rip);
     const uint8_t *b = insn->bytes + insn->modrm_at;
 
     dbt_reach(t, 48);
@@ -383,9 +383,11 @@ static bool emit_copy(struct dbt_translation *t, const struct x86_insn *insn)
 
     if (!plan(t, &c) || !plan_scratch(t, &c))
         return false;
-    if (x87 && c.memory && (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS))
+    if (x87 && c.memory && (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS ||
+                            t->mode & DBT_MODE_SEGMENTS))
         return false;           /* its data pointer is an offset: not at hand */
-    if (c.memory && !emit_operand(t, &c))
+    /* Before anything is checked that the interpreter would check later. */
+    if (c.memory && (!dbt_reencodable(&c.insn, &c.how) || !emit_operand(t, &c)))
         return false;
     if (uses_r11(&c) || x87)
         t->keeps_current = false;
@@ -422,20 +424,16 @@ static bool emit_xlat(struct dbt_translation *t, const struct x86_insn *insn)
 {
     struct x86_insn as = *insn;
 
-    if (insn->address_bits == 16)
-        return false;
     as.mem.base = X86_RBX;
     as.mem.index = X86_REG_NONE;
     as.mem.disp = 0;
     as.mem.scale = 1;
     /* The offset is added to BX before the segment's base, as one sum. */
-    if (insn->mem.seg == X86_FS || insn->mem.seg == X86_GS || !dbt_emit_address(t, &as, true))
+    if ((!(t->mode & DBT_MODE_SEGMENTS) && insn->mem.seg >= X86_FS) ||
+        !dbt_emit_address(t, &as, true))
         return false;
     emit_rr(&t->e, 0x0f | 0xb6 << 8, false, H_RCX, H_RAX);             /* movzx ecx, al */
-    if (insn->address_bits == 64)
-        emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
-    else
-        emit_lea32(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+    dbt_emit_sum(t, H_R11, insn->address_bits, h_index(H_R11, H_RCX, 1, 0));
     dbt_emit_access(t, 1, false);
     emit_rm(&t->e, 0x8a, false, H_RAX, h_index(H_R11, H_RCX, 1, 0));
     return true;
@@ -459,7 +457,8 @@ static bool emit_bit_string(struct dbt_translation *t, const struct x86_insn *in
     bool wide = insn->mem.size == 8;
     unsigned offset = insn->op[1].reg;
 
-    if (insn->mem.size == 2 || (insn->address_bits != 64 && insn->mem.seg >= X86_FS) ||
+    if (insn->mem.size == 2 ||
+        (insn->address_bits != 64 && !(t->mode & DBT_MODE_SEGMENTS) && insn->mem.seg >= X86_FS) ||
         !dbt_emit_address(t, insn, true))
         return false;
     dbt_reach(t, 64);
@@ -467,10 +466,7 @@ static bool emit_bit_string(struct dbt_translation *t, const struct x86_insn *in
     if (!wide)
         emit_rr(&t->e, 0x63, true, H_RCX, H_RCX);                      /* movsxd */
     emit_sar(&t->e, H_RCX, wide ? 6 : 5, tmp);
-    if (insn->address_bits == 64)
-        emit_lea(&t->e, H_R11, h_index(H_R11, H_RCX, wide ? 8 : 4, 0));
-    else
-        emit_lea32(&t->e, H_R11, h_index(H_R11, H_RCX, wide ? 8 : 4, 0));
+    dbt_emit_sum(t, H_R11, insn->address_bits, h_index(H_R11, H_RCX, wide ? 8 : 4, 0));
     dbt_emit_access(t, insn->mem.size, insn->mnemonic != M(BT));
     dbt_emit_fold(t);
     dbt_emit_get(t, H_RCX, offset);

@@ -38,6 +38,10 @@ static bool emit_segment(struct dbt_translation *t, const struct x86_insn *insn)
 {
     unsigned seg = insn->mem.seg;
 
+    if (t->mode & DBT_MODE_SEGMENTS) {
+        t->seg = (uint8_t)seg;  /* dbt_emit_access() */
+        return true;
+    }
     if (seg == X86_CS && t->code_bits != 64)
         return false;           /* not writable, perhaps not readable */
     if (seg != X86_FS && seg != X86_GS)
@@ -51,30 +55,41 @@ static bool emit_segment(struct dbt_translation *t, const struct x86_insn *insn)
     return t->mode & (seg == X86_FS ? DBT_MODE_FS : DBT_MODE_GS);
 }
 
+void dbt_emit_sum(struct dbt_translation *t, enum host_reg to, unsigned address_bits,
+                  struct host_mem sum)
+{
+    if (address_bits == 64)
+        emit_lea(&t->e, to, sum);
+    else
+        emit_lea32(&t->e, to, sum);
+    if (address_bits == 16)
+        emit_movzx16(&t->e, to, to);
+}
+
+static uint64_t cut(uint64_t a, unsigned address_bits)
+{
+    return address_bits == 64 ? a : a & ((1ull << address_bits) - 1);
+}
+
 bool dbt_emit_address(struct dbt_translation *t, const struct x86_insn *insn, bool with_segment)
 {
     const struct x86_mem *m = &insn->mem;
     struct host_mem h = {.base = H_NONE, .index = H_NONE, .scale = m->scale,
                                .disp = (int32_t)m->disp};
 
-    if (m->vsib || insn->address_bits == 16)
+    if (m->vsib)
         return false;
     if (m->base == X86_REG_RIP) {
         uint64_t next = t->insn[t->insns].rip + insn->length;
-        uint64_t a = next + (uint64_t)m->disp;
-        emit_mov_ri(&t->e, H_R11, insn->address_bits == 32 ? (uint32_t)a : a);
+        emit_mov_ri(&t->e, H_R11, cut(next + (uint64_t)m->disp, insn->address_bits));
     } else if (m->base == X86_REG_NONE && m->index == X86_REG_NONE) {
-        emit_mov_ri(&t->e, H_R11,
-                    insn->address_bits == 32 ? (uint32_t)m->disp : (uint64_t)m->disp);
+        emit_mov_ri(&t->e, H_R11, cut((uint64_t)m->disp, insn->address_bits));
     } else {
         if (m->base != X86_REG_NONE)
             h.base = (uint8_t)address_reg(t, m->base, H_R11);
         if (m->index != X86_REG_NONE)
             h.index = (uint8_t)address_reg(t, m->index, H_RCX);
-        if (insn->address_bits == 32)
-            emit_lea32(&t->e, H_R11, h);
-        else
-            emit_lea(&t->e, H_R11, h);
+        dbt_emit_sum(t, H_R11, insn->address_bits, h);
     }
     return !with_segment || emit_segment(t, insn);
 }
@@ -160,10 +175,33 @@ void dbt_emit_lookup(struct dbt_translation *t, enum host_reg address, bool writ
                                                .seg = H_SEG_GS});
 }
 
+/* From the offset in r11 to the linear address: leaves if the last byte is not in the
+ * segment. The sum is negative as long as it is. */
+static void emit_bounds(struct dbt_translation *t, unsigned size, bool write)
+{
+    size_t seg = 8 * (size_t)t->seg;
+    size_t room = offsetof(struct dbt_frame, seg_room) + sizeof(uint64_t[X86_SEG_COUNT]) * write;
+
+    dbt_reach(t, 48);
+    emit_load(&t->e, H_RCX, h_frame(room + seg));
+    emit_lea(&t->e, H_RCX, h_index(H_RCX, H_R11, 1, (int32_t)size - 1));
+    if (t->dead) {
+        emit_test_rr(&t->e, H_RCX, H_RCX);
+        dbt_late_here(t, DBT_STUB_EXIT, DBT_EXIT_INTERP, CC_NS);
+    } else {
+        emit_pext(&t->e, H_RCX, H_RCX, h_frame(offsetof(struct dbt_frame, high_mask)));
+        dbt_stub_here(t, DBT_STUB_EXIT, DBT_EXIT_INTERP);
+    }
+    emit_load(&t->e, H_RCX, h_frame(offsetof(struct dbt_frame, seg_base) + seg));
+    emit_lea32(&t->e, H_R11, h_index(H_R11, H_RCX, 1, 0));
+}
+
 void dbt_emit_access(struct dbt_translation *t, unsigned size, bool write)
 {
     const struct host_mem address = h_base(H_R11, 0);
 
+    if (t->mode & DBT_MODE_SEGMENTS)
+        emit_bounds(t, size, write);
     if (size > 1 && !t->aligned)
         emit_cross_check(t, &address, size, write);
     dbt_reach(t, 32);
@@ -228,7 +266,7 @@ static bool known_within_page(const struct dbt_translation *t, const struct x86_
     const struct x86_mem *m = &insn->mem;
     uint64_t a = (uint64_t)m->disp;
 
-    if (m->seg == X86_FS || m->seg == X86_GS || m->index != X86_REG_NONE ||
+    if (t->mode & DBT_MODE_SEGMENTS || m->seg >= X86_FS || m->index != X86_REG_NONE ||
         (m->base != X86_REG_NONE && m->base != X86_REG_RIP))
         return false;
     if (m->base == X86_REG_RIP)

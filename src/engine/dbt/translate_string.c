@@ -5,7 +5,7 @@
  * A single one is ordinary accesses followed by LEAs of the pointers. With REP
  * a block calls a thunk (thunks_string.c), which does everything that lies in
  * pages the tables know; a miss is filled like any other and the instruction,
- * partly done, starts again. REP LODS, segments with a base and whatever the
+ * partly done, starts again. REP LODS, REP where segments count and whatever the
  * thunk does not do are the interpreter's, as is everything while DF is set.
  */
 #include "engine/dbt/translate.h"
@@ -58,7 +58,7 @@ static bool emit_source(struct dbt_translation *t, const struct x86_insn *insn)
 
 static void emit_destination(struct dbt_translation *t, const struct x86_insn *insn, bool write)
 {
-    dbt_emit_top(t, insn->address_bits / 8, H_RDI);
+    dbt_emit_pointer(t, insn->address_bits, H_RDI, X86_ES);
     dbt_emit_access(t, insn->mem.size, write);
 }
 
@@ -73,12 +73,7 @@ static void emit_sized(struct dbt_translation *t, unsigned opcode, unsigned size
 
 static void emit_step(struct dbt_translation *t, const struct x86_insn *insn, enum host_reg reg)
 {
-    struct host_mem next = h_base(reg, insn->mem.size);
-
-    if (insn->address_bits == 64)
-        emit_lea(&t->e, reg, next);
-    else
-        emit_lea32(&t->e, reg, next);
+    dbt_emit_pointer_add(t, insn->address_bits, reg, insn->mem.size);
 }
 
 static bool emit_single(struct dbt_translation *t, const struct x86_insn *insn)
@@ -179,7 +174,7 @@ static bool emit_repeated(struct dbt_translation *t, const struct x86_insn *insn
 
 bool dbt_emit_string(struct dbt_translation *t, const struct x86_insn *insn)
 {
-    if (insn->address_bits == 16)
-        return false;
-    return insn->rep || insn->repne ? emit_repeated(t, insn) : emit_single(t, insn);
+    if (!insn->rep && !insn->repne)
+        return emit_single(t, insn);
+    return insn->address_bits != 16 && !(t->mode & DBT_MODE_SEGMENTS) && emit_repeated(t, insn);
 }
