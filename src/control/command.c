@@ -31,6 +31,17 @@ int command_refuse(struct strbuf *out, const char *fmt, ...)
     return -EINVAL;
 }
 
+int command_failed(struct strbuf *out, struct error **err)
+{
+    char *text = error_text(*err);
+    int code = (*err)->code;
+
+    strbuf_addf(out, "%s\n", text);
+    free(text);
+    error_free(err);
+    return -code;
+}
+
 static const struct command *find(const struct command *table, const char *name)
 {
     for (const struct command *c = table; c->name; c++)
@@ -126,13 +137,8 @@ static int do_trace(struct machine *m, int argc, char **argv, struct strbuf *out
 
     if (argc != 2)
         return command_refuse(out, "trace what? Categories with commas between, all, or none");
-    if (strcmp(argv[1], "none") != 0 && log_parse_categories(argv[1], &mask, &err) < 0) {
-        char *text = error_text(err);
-        command_refuse(out, "%s", text);
-        free(text);
-        error_free(&err);
-        return -EINVAL;
-    }
+    if (strcmp(argv[1], "none") != 0 && log_parse_categories(argv[1], &mask, &err) < 0)
+        return command_failed(out, &err);
     atomic_store(&log->trace_mask, mask);
     return 0;
 }
@@ -150,13 +156,7 @@ static int do_dump_blocks(struct machine *m, int argc, char **argv, struct strbu
     int r = machine_dump_code(m, f, &err);
     if (fclose(f) != 0 && r == 0)
         r = error_set(&err, errno, "cannot write '%s': %s", argv[1], strerror(errno));
-    if (r < 0) {
-        char *text = error_text(err);
-        strbuf_addf(out, "%s\n", text);
-        free(text);
-        error_free(&err);
-    }
-    return r;
+    return r < 0 ? command_failed(out, &err) : r;
 }
 
 static int do_balloon(struct machine *m, int argc, char **argv, struct strbuf *out)
@@ -168,13 +168,7 @@ static int do_balloon(struct machine *m, int argc, char **argv, struct strbuf *o
     if (argc != 2 || str_parse_size(argv[1], &bytes) < 0)
         return command_refuse(out, "balloon SIZE: for example 'balloon 128M'");
     r = machine_balloon(m, bytes, &err);
-    if (r < 0) {
-        char *text = error_text(err);
-        strbuf_addf(out, "%s\n", text);
-        free(text);
-        error_free(&err);
-    }
-    return r;
+    return r < 0 ? command_failed(out, &err) : r;
 }
 
 const struct command command_table[] = {
@@ -187,6 +181,9 @@ const struct command command_table[] = {
     {"continue", "", "let them go on", do_continue},
     {"reset", "", "press the reset button", do_reset},
     {"nmi", "", "send a non-maskable interrupt", do_nmi},
+    {"keys", "TEXT", "type on the keyboard: root<ret>, <ctrl-alt-del>, <f2>", command_keys},
+    {"mouse", "DX DY [BUTTONS [WHEEL]]", "move by pixels; BUTTONS held: l, r, m, lr, none",
+     command_mouse},
     {"balloon", "SIZE", "ask the guest to do without so much memory", do_balloon},
     {"dump-blocks", "FILE", "write guest and host code of every translated block", do_dump_blocks},
     {"screenshot", "FILE", "save the screen as a picture: PNG, or PPM by its name",
@@ -207,6 +204,7 @@ const struct command command_info_table[] = {
     {"pci", "", "the PCI bus: functions and where their BARs are", info_pci},
     {"virtio", "", "virtio devices, their queues, doorbells and interrupts", info_virtio},
     {"network", "", "network cards, forwarded ports, what passed", info_network},
+    {"input", "", "keyboard and pointer: what waits for the guest", info_input},
     {"block", "", "disks and what was done to them", info_block},
     {"cpuid", "", "what CPUID tells the guest", info_cpuid},
     {NULL},

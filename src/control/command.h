@@ -13,6 +13,7 @@
 
 #include "base/types.h"
 
+struct error;
 struct machine;
 struct strbuf;
 
@@ -38,5 +39,10 @@ int command_execute(struct machine *m, const char *line, struct strbuf *out);
 int command_refuse(struct strbuf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Room-internal, examine.c: `x` and `xp`. */
 int command_examine(struct machine *m, int argc, char **argv, struct strbuf *out);
+/* Room-internal, keys.c: `keys` and `mouse`. */
+int command_keys(struct machine *m, int argc, char **argv, struct strbuf *out);
+int command_mouse(struct machine *m, int argc, char **argv, struct strbuf *out);
+/* Room-internal: appends what a failure says, as a line, and frees it; returns -errno. */
+int command_failed(struct strbuf *out, struct error **err);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/strbuf.h"
 #include "bus/bus.h"
 #include "control/command.h"
+#include "display/input.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 #include "memory/memory.h"
@@ -164,6 +165,16 @@ int info_block(struct machine *m, int argc, char **argv, struct strbuf *out)
 int info_network(struct machine *m, int argc, char **argv, struct strbuf *out)
 {
     machine_describe_network(m, out);
+    return 0;
+}
+
+int info_input(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    pthread_mutex_t *lock = bus_lock(machine_bus(m));
+
+    pthread_mutex_lock(lock);
+    input_describe(machine_input(m), out);
+    pthread_mutex_unlock(lock);
     return 0;
 }
 

@@ -31,6 +31,7 @@
 #include "x86/cpuid.h"
 
 struct clock;
+struct input;
 struct intc;
 struct plugs;
 
@@ -80,6 +81,7 @@ struct machine {
     struct bus *bus;
     struct clock *clock;
     struct loop *loop;
+    struct input *input;
 
     const struct engine_ops *engine;
     struct engine_vm *vm;

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "display/input.h"
 #include "irqchip/intc.h"
 #include "machine/plug.h"
 #include "memory/memory.h"
@@ -100,6 +101,9 @@ static int make_parts(struct machine *m, struct error **err)
         return error_wrap(err, "cannot make the machine");
     clock_pause(m->clock);                 /* until machine_run */
     loop_attach(m->loop, bus_lock(m->bus), m->clock);
+    m->input = input_new(m->clock, err);
+    if (!m->input)
+        return -ENOMEM;
     m->memory = memory_new(m->config.memory_bytes, err);
     return m->memory ? 0 : -ENOMEM;
 }
@@ -239,6 +243,7 @@ void machine_free(struct machine *m)
     while (m->devices)
         device_destroy(m->device[--m->devices]);
     intc_free(m->intc);
+    input_free(m->input);
     if (m->bus)
         machine_unlock(m);
     plugs_free(m);
@@ -269,6 +274,7 @@ void machine_reset_devices(struct machine *m, bool (*spared)(const struct device
 
     BUG_ON(n > ARRAY_SIZE(all));
     machine_lock(m);
+    input_reset(m->input);
     for (size_t i = 0; i < n; i++) {
         if (!spared || !spared(all[i]))
             device_reset(all[i]);
@@ -548,6 +554,11 @@ size_t machine_serial_room(struct machine *m)
 struct loop *machine_loop(struct machine *m)
 {
     return m->loop;
+}
+
+struct input *machine_input(struct machine *m)
+{
+    return m->input;
 }
 
 struct memory *machine_memory(struct machine *m)

@@ -31,6 +31,7 @@ struct engine_ops;
 struct engine_vcpu;
 struct engine_vm;
 struct error;
+struct input;
 struct log;
 struct loop;
 struct machine;
@@ -130,6 +131,8 @@ void machine_serial_input(struct machine *m, const uint8_t *data, size_t len);
 size_t machine_serial_room(struct machine *m);     /* bytes it takes now */
 
 struct loop *machine_loop(struct machine *m);
+/* Keyboard and pointer (display/input.h): VM lock held in what is done with it. */
+struct input *machine_input(struct machine *m);
 struct memory *machine_memory(struct machine *m);
 struct bus *machine_bus(struct machine *m);
 struct clock *machine_clock(struct machine *m);

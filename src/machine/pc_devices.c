@@ -19,6 +19,8 @@
 #include "device/i8254.h"
 #include "device/mc146818.h"
 #include "device/postcode.h"
+#include "device/ps2_keyboard.h"
+#include "device/ps2_mouse.h"
 #include "device/pvpanic.h"
 #include "device/sysport.h"
 #include "device/testdev.h"
@@ -61,9 +63,28 @@ static struct device *make_rtc(struct pc_wiring *w, struct error **err)
     return mc146818_new(w->env, &cfg, err);
 }
 
+static struct device *make_keyboard(struct pc_wiring *w, struct error **err)
+{
+    const struct ps2_keyboard_config cfg = {.input = w->machine->input};
+
+    w->keyboard = ps2_keyboard_new(w->env, &cfg, err);
+    return w->keyboard;
+}
+
+static struct device *make_mouse(struct pc_wiring *w, struct error **err)
+{
+    const struct ps2_mouse_config cfg = {.input = w->machine->input};
+
+    w->mouse = ps2_mouse_new(w->env, &cfg, err);
+    return w->mouse;
+}
+
 static struct device *make_i8042(struct pc_wiring *w, struct error **err)
 {
-    const struct i8042_config cfg = {.irq = line(w, PC_IRQ_KEYBOARD)};
+    const struct i8042_config cfg = {
+        .irq = line(w, PC_IRQ_KEYBOARD), .aux_irq = line(w, PC_IRQ_MOUSE),
+        .keyboard = ps2_keyboard_plug(w->keyboard), .mouse = ps2_mouse_plug(w->mouse),
+    };
 
     return i8042_new(w->env, &cfg, err);
 }
@@ -195,7 +216,8 @@ static const struct {
     bool (*when)(const struct machine *m);     /* NULL = always */
 } makers[] = {
     {make_pit, own_irqchip}, {make_acpi_pm, NULL},    {make_rtc, NULL},
-    {make_i8042, NULL},      {make_pci, NULL},        {make_sysport, NULL},
+    {make_keyboard, NULL},   {make_mouse, NULL},      {make_i8042, NULL},
+    {make_pci, NULL},        {make_sysport, NULL},
     {make_com1, NULL},       {make_hpet, NULL},
     {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
     {make_pvpanic, NULL},    {make_testdev, wants_testdev},
@@ -235,13 +257,14 @@ void pc_devices_acpi_pci(const struct machine *m, struct acpi_config *acpi)
                                               &acpi->pci.memory64.base);
 }
 
-/* The keyboard controller is there for its reset line; nothing is plugged into
- * it, so the operating system is spared the search (has_8042 stays false). */
 void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi)
 {
     static const struct acpi_isa_device devices[] = {
         {.name = "COM1", .hid = "PNP0501", .port = {PC_COM1}, .ports = {8}, .irq = PC_IRQ_COM1,
          .uid = 1},
+        {.name = "KBD_", .hid = "PNP0303", .port = {0x60, 0x64}, .ports = {1, 1},
+         .irq = PC_IRQ_KEYBOARD},
+        {.name = "MOU_", .hid = "PNP0F13", .irq = PC_IRQ_MOUSE},
         {.name = "RTC_", .hid = "PNP0B00", .port = {PC_RTC}, .ports = {2}, .irq = PC_IRQ_RTC},
         {.name = "PEVT", .hid = "QEMU0001", .port = {PC_PVPANIC}, .ports = {1}},
     };
@@ -252,6 +275,7 @@ void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi)
     acpi->pm_timer = PC_PM + ACPI_PM_TIMER;
     acpi->pm_timer_32bit = true;
     acpi->power_button = true;
+    acpi->has_8042 = true;
     acpi->sci_irq = PC_SCI;
     acpi->s3_sleep_type = ACPI_PM_S3_TYPE;
     acpi->rtc_wakes = true;

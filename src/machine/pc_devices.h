@@ -20,7 +20,8 @@ enum {
  * low, virtio-mmio's high. */
 enum { PC_PCI_GSI = 16, PC_PCI_GSIS = 4, PC_MMIO_GSI = 20, PC_MMIO_GSIS = 4,
        PC_SHARED_GSI = 16, PC_SHARED_GSIS = 8 };
-enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9 };
+enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9,
+       PC_IRQ_MOUSE = 12 };
 
 struct pc_wiring {
     struct machine *machine;
@@ -30,6 +31,7 @@ struct pc_wiring {
     struct irq_msi msi;
     struct device *pci;            /* out: the host bridge */
     struct device *com1;           /* out */
+    struct device *keyboard, *mouse;   /* plugged into the controller */
     struct device *acpi_pm;        /* between the RTC and its interrupt */
 };
 

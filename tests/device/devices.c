@@ -4,6 +4,7 @@
  */
 #include "kit.h"
 #include "net_cards.h"
+#include "ps2.h"
 
 #include <stdlib.h>
 
@@ -565,6 +566,7 @@ const struct kit_row kit_rows[] = {
     {"hpet", hpet_make, NULL, hpet_poke},
     {"hypercalls", hypercall_make, virtio_destroy, hypercall_poke},
     {"i8042", i8042_make, NULL, NULL},
+    {"i8042-ps2", ps2_make, ps2_destroy, ps2_poke},
     {"i8254", pit_make, NULL, NULL},
     {"intc", intc_make, intc_destroy, intc_poke},
     {"mc146818", rtc_make, NULL, rtc_poke},

@@ -7,11 +7,13 @@
  */
 #include "unit.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "bus/bus.h"
 #include "control/command.h"
 #include "display/display.h"
+#include "display/input.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 #include "memory/memory.h"
@@ -21,6 +23,8 @@ enum { MIB = 1 << 20 };
 struct machine {
     struct memory *memory;
     struct bus *bus;
+    struct clock *clock;
+    struct input *input;
     struct log log;
     struct x86_cpu_model model;
     struct engine_vm vm;
@@ -58,6 +62,7 @@ int machine_balloon(struct machine *m, uint64_t bytes, struct error **err)
 }
 
 void machine_stop(struct machine *m) { m->stops++; }
+struct input *machine_input(struct machine *m) { return m->input; }
 struct memory *machine_memory(struct machine *m) { return m->memory; }
 struct bus *machine_bus(struct machine *m) { return m->bus; }
 const struct engine_ops *machine_engine(struct machine *m) { return &fake_engine; }
@@ -112,6 +117,8 @@ static int setup(void **state)
     m->memory = memory_new(MIB, NULL);
     memory_map_ram(m->memory, "ram", gpa(0), 0, MIB, 0, NULL);
     m->bus = bus_new(NULL);
+    m->clock = clock_new_manual();
+    m->input = input_new(m->clock, NULL);
     bus_add(m->bus, BUS_PIO, &port, NULL);
     m->devices[0] = &chip.device;
     m->devices[1] = &other.device;
@@ -135,6 +142,8 @@ static int teardown(void **state)
 
     memory_free(m->memory);
     bus_free(m->bus);
+    input_free(m->input);
+    clock_free(m->clock);
     free(m);
     return 0;
 }
@@ -299,6 +308,46 @@ static void bad_requests(void **state)
     expect_part(m, "xp $rsp-0x1000000-0x2000", 0, "0x0000000000000000:  0x00000000");
 }
 
+static bool hear_key(void *opaque, unsigned code, bool down)
+{
+    strbuf_addf(opaque, "%c%u ", down ? '+' : '-', code);
+    return true;
+}
+
+static bool hear_pointer(void *opaque, const struct input_pointer *p)
+{
+    strbuf_addf(opaque, "%d,%d,%d,%u ", p->dx, p->dy, p->wheel, p->buttons);
+    return true;
+}
+
+static void keys_and_mouse(void **state)
+{
+    struct machine *m = *state;
+    struct strbuf heard = {0};
+    struct input_sink sink = {hear_key, hear_pointer, &heard, NULL};
+
+    input_add(m->input, &sink);
+    expect(m, "keys a <f1>", "");
+    for (unsigned i = 0; i < 10; i++) {
+        clock_advance(m->clock, INPUT_TYPE_NS);
+        clock_run_timers(m->clock);
+    }
+    assert_string_equal(strbuf_text(&heard), "+30 -30 +57 -57 +59 -59 ");
+    strbuf_clear(&heard);
+    expect(m, "mouse 10 -5", "");
+    expect(m, "mouse 0 0 lm -1", "");
+    assert_string_equal(strbuf_text(&heard), "10,-5,0,0 0,0,-1,5 ");
+    expect(m, "info input", "keyboard: yes, 0 keys wait, 0 to be typed, 0 dropped\n"
+                            "pointer: yes, 0 events wait\n");
+    expect_part(m, "keys", -EINVAL, "keys TEXT");
+    expect_part(m, "keys <entre>", -EINVAL, "did you mean 'enter'");
+    expect_part(m, "mouse 1", -EINVAL, "mouse DX DY");
+    expect_part(m, "mouse 1 1x", -EINVAL, "mouse DX DY");
+    expect_part(m, "mouse 1 1 q", -EINVAL, "mouse DX DY");
+    expect_part(m, "mouse 99999 1", -EINVAL, "mouse DX DY");
+    strbuf_fini(&heard);
+}
+
 static int group_teardown(void **state)
 {
     strbuf_fini(&out);
@@ -364,6 +413,7 @@ int main(void)
         TEST(every_command_is_in_help),
         TEST(commands_reach_the_machine),
         TEST(info_shows),
+        TEST(keys_and_mouse),
         TEST(memory_in_every_format),
         TEST(code_is_disassembled),
         TEST(bad_requests),
