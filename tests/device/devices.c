@@ -26,6 +26,8 @@
 #include "device/sysport.h"
 #include "device/testdev.h"
 #include "device/uart16550.h"
+#include "device/vga.h"
+#include "display/display.h"
 #include "irqchip/intc.h"
 #include "memory/memory.h"
 #include "pci/pci.h"
@@ -554,6 +556,41 @@ static uint64_t hypercall_poke(struct rig *rig, struct rig_random *r)
     return value;
 }
 
+/* ---- vga: the registers; tests/unit/device_vga.c has the memory ---- */
+
+static int vga_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct pci_bus_config pci = {
+        .ecam = PCI_ECAM, .memory = {0xc0000000, 1 << 20}, .line = pci_rig_line,
+        .line_opaque = rig, .msi = {pci_rig_msi, rig},
+    };
+    struct vga_config cfg = {.slot = 2};
+
+    if (one(rig, pci_bus_new(env, &pci, err)))
+        return -1;
+    cfg.pci = pci_bus_of(rig->device[0]);
+    rig->device[1] = vga_new(env, &cfg, err);
+    rig->devices = 2;
+    return rig->device[1] ? 0 : -1;
+}
+
+static void vga_kit_destroy(struct rig *rig)
+{
+    while (rig->devices)
+        device_destroy(rig->device[--rig->devices]);
+}
+
+static uint64_t vga_poke(struct rig *rig, struct rig_random *r)
+{
+    static const uint16_t ports[] = {0x3c0, 0x3c4, 0x3c6, 0x3c8, 0x3ce, 0x3d4, 0x1ce};
+    uint16_t port = ports[rig_random_below(r, ARRAY_SIZE(ports))];
+
+    display_refresh(vga_display(rig->device[1]));
+    if (rig_random_below(r, 2))
+        bus_write(rig->bus, BUS_PIO, port, 2, rig_random(r) & 0xff1f);
+    return bus_read(rig->bus, BUS_PIO, port + (port == 0x3c0 ? 0x1a : 1), 1);
+}
+
 const struct kit_row kit_rows[] = {
     {"e1000", net_cards_e1000, net_cards_destroy, net_cards_poke},
     {"virtio-net-pci", net_cards_virtio, net_cards_destroy, net_cards_poke},
@@ -576,5 +613,6 @@ const struct kit_row kit_rows[] = {
     {"sysport", sysport_make, NULL, NULL},
     {"testdev", testdev_make, NULL, NULL},
     {"uart16550", uart_make, NULL, uart_poke},
+    {"vga", vga_make, vga_kit_destroy, vga_poke},
 };
 const size_t kit_row_count = ARRAY_SIZE(kit_rows);
