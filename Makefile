@@ -4,6 +4,7 @@
 #   make run      build, make a small Linux guest, boot it on the serial console
 #   make image    a whole Debian on a disk image, for `make test` and trying things out
 #   make test     build and run everything that CI runs (tools/run-tests --help)
+#   make guests  the sample guests, in build/guest/samples (guest/samples)
 #   make check    the fast tests only (under a minute, no privileges, no guest)
 #   make bench    measurements beside QEMU TCG where it is installed (BENCH_ARGS='--rounds 1')
 #   make bench-engines   programs natively and on every engine (BENCH_ARGS='--programs fib')
@@ -20,7 +21,7 @@ SHELL       = /bin/bash
 
 export BUILD
 
-.PHONY: all run image test check bench bench-engines install clean distclean setup
+.PHONY: all run image guests test check bench bench-engines install clean distclean setup
 
 # Even --quiet, Ninja says that it had nothing to do, and prints all of Meson's
 # output when it runs that again.
@@ -52,6 +53,9 @@ run: all $(GUEST)/initrd.cpio.gz
 image:
 	@tools/setup image
 	@tools/make-image
+
+guests: all
+	@ls $(BUILD)/guest/samples/sample-* | grep -v '\.p$$'
 
 # The packages first: tests whose library Meson does not find are not built.
 test:

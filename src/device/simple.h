@@ -21,8 +21,9 @@
 
 struct block;
 struct bus;
-struct display_card;
+struct display;
 struct input;
+struct input_sink;
 struct net;
 
 /* ---- ports ----------------------------------------------------------------- */
@@ -77,6 +78,36 @@ struct simple_clock_config {
 };
 struct device *simple_clock_new(const struct device_env *env,
                                 const struct simple_clock_config *cfg, struct error **err);
+
+/* Before the guest sets a mode, the card shows `text_screen` (vga_text.h), which outlives
+ * it. The card owns its display. */
+enum { SIMPLE_VIDEO_BYTES = 32 << 20 };
+struct device *simple_video_new(const struct device_env *env, const struct simple_slot *slot,
+                                struct device *text_screen, struct error **err);
+struct display *simple_video_display(struct device *dev);
+
+struct simple_keyboard_config {
+    struct simple_slot slot;
+    struct input *input;                         /* outlives the device; may be NULL */
+};
+struct device *simple_keyboard_new(const struct device_env *env,
+                                   const struct simple_keyboard_config *cfg, struct error **err);
+struct input_sink *simple_keyboard_sink(struct device *dev);
+
+/* Takes `block` over when it is made; others may use it until it is destroyed. */
+enum { SIMPLE_DISK_BYTES = 4096 };
+struct device *simple_disk_new(const struct device_env *env, const struct simple_slot *slot,
+                               struct block *block, struct error **err);
+
+/* Takes `net` over, on failure too. */
+enum { SIMPLE_NET_BYTES = 32 * 1508 };
+struct simple_net_config {
+    struct simple_slot slot;
+    struct net *net;
+    uint8_t mac[6];
+};
+struct device *simple_net_new(const struct device_env *env, const struct simple_net_config *cfg,
+                              struct error **err);
 
 struct device *simple_power_new(const struct device_env *env, const struct simple_slot *slot,
                                 struct error **err);

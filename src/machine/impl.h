@@ -168,6 +168,6 @@ int machine_add_hypercalls(struct machine *m, const struct device_env *env,
 void machine_exits(struct machine *m, uint64_t out[HYPERCALL_EXITS]);
 
 /* machines.c */
-extern const struct machine_ops machine_pc, machine_simple;
+extern const struct machine_ops machine_pc, machine_simple, machine_teach;
 
 #endif

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const struct machine_ops *const machines[] = {&machine_pc, &machine_simple, NULL};
+static const struct machine_ops *const machines[] = {&machine_pc, &machine_simple, &machine_teach,
+                                                    NULL};
 
 const struct machine_ops *const *machine_all(void)
 {

@@ -19,7 +19,6 @@
 #include "machine/pc_devices.h"
 #include "machine/pc_firmware.h"
 #include "machine/pc_map.h"
-#include "machine/pc_vga.h"
 #include "machine/plug.h"
 #include "memory/memory.h"
 #include "pci/pci.h"
@@ -177,8 +176,6 @@ static int pc_build(struct machine *m, struct error **err)
     wiring.msi = msi_of(m);
     if (!rc)
         rc = pc_devices_make(&wiring, err);
-    if (!rc)
-        rc = pc_vga_make(&wiring, err);
     if (!rc) {
         const struct plug plug = {m, &env, pci_bus_of(wiring.pci), gsi_line};
 
@@ -195,7 +192,7 @@ static int pc_reset(struct machine *m, struct error **err)
 {
     const struct pc *pc = m->board;
     struct boot_target target = {.memory = m->memory, .map = &pc->map, .rsdp = gpa(PC_ROM),
-                                 .log = m->log, .vga_text = pc_vga_wanted(m)};
+                                 .log = m->log};
     struct x86_state start = {0};
     int rc;
 

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "device/vga_text.h"
 #include "irqchip/intc.h"
 #include "machine/simple_board.h"
 #include "memory/memory.h"
@@ -22,15 +23,25 @@ struct ram {
     uint64_t base, offset, bytes;
 };
 
-enum { RAMS_MAX = 2 };
+enum { RAMS_MAX = 3 };
 
-static unsigned ram_layout(uint64_t bytes, struct ram out[RAMS_MAX])
+/* What lies under the text window stays unused and therefore costs nothing. */
+static unsigned ram_layout(const struct machine *m, struct ram out[RAMS_MAX])
 {
-    out[0] = (struct ram){"ram", 0, 0, min_u64(bytes, SIMPLE_LOW_END)};
-    if (bytes <= SIMPLE_LOW_END)
-        return 1;
-    out[1] = (struct ram){"high ram", SIMPLE_HIGH, SIMPLE_LOW_END, bytes - SIMPLE_LOW_END};
-    return 2;
+    const struct simple_board *b = m->board;
+    const uint64_t bytes = m->config.memory_bytes, low = min_u64(bytes, SIMPLE_LOW_END);
+    const uint64_t window_end = SIMPLE_TEXT_WINDOW + VGA_TEXT_WINDOW_BYTES;
+    unsigned n = 0;
+
+    if (b->text_window) {
+        out[n++] = (struct ram){"ram", 0, 0, SIMPLE_TEXT_WINDOW};
+        out[n++] = (struct ram){"ram behind the window", window_end, window_end, low - window_end};
+    } else {
+        out[n++] = (struct ram){"ram", 0, 0, low};
+    }
+    if (bytes > low)
+        out[n++] = (struct ram){"high ram", SIMPLE_HIGH, low, bytes - low};
+    return n;
 }
 
 static int check_memory(const struct machine *m, struct error **err)
@@ -46,7 +57,7 @@ static int check_memory(const struct machine *m, struct error **err)
 static int map_ram(struct machine *m, struct simple_board *b, struct error **err)
 {
     struct ram ram[RAMS_MAX];
-    unsigned n = ram_layout(m->config.memory_bytes, ram);
+    unsigned n = ram_layout(m, ram);
     int rc = check_memory(m, err);
 
     for (unsigned i = 0; i < n && !rc; i++) {
@@ -61,7 +72,7 @@ static int map_ram(struct machine *m, struct simple_board *b, struct error **err
 static void clear_ram(struct machine *m)
 {
     struct ram ram[RAMS_MAX];
-    unsigned n = ram_layout(m->config.memory_bytes, ram);
+    unsigned n = ram_layout(m, ram);
 
     for (unsigned i = 0; i < n; i++) {
         if (fallocate(memory_fd(m->memory), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -141,6 +152,7 @@ static int simple_build(struct machine *m, struct error **err)
     if (!b)
         return error_set(err, ENOMEM, "cannot make a simple machine: out of memory");
     m->board = b;
+    b->text_window = m->ops == &machine_teach;
     rc = open_images(m, b, err);
     if (!rc)
         rc = map_ram(m, b, err);
@@ -154,6 +166,15 @@ static int simple_build(struct machine *m, struct error **err)
     return rc;
 }
 
+/* What devices show in their memory is there again. */
+static void resume_devices(struct machine *m)
+{
+    machine_lock(m);
+    for (unsigned i = 0; i < m->devices; i++)
+        device_resume(m->device[i]);
+    machine_unlock(m);
+}
+
 static int simple_reset(struct machine *m, struct error **err)
 {
     struct x86_state start = {0};
@@ -162,6 +183,7 @@ static int simple_reset(struct machine *m, struct error **err)
     machine_reset_devices(m, NULL);
     clear_ram(m);
     simple_devices_clear(m);
+    resume_devices(m);
     rc = load_images(m, &start, err);
     return rc ? rc : vcpus_reset(m, &start, err);
 }
@@ -204,6 +226,20 @@ static void simple_destroy(struct machine *m)
 const struct machine_ops machine_simple = {
     .name = "simple",
     .summary = "APICs and devices with one port each: for writing an operating system",
+    .own_irqchip = true,
+    .takes_images = true,
+    .defaults = simple_defaults,
+    .build = simple_build,
+    .reset = simple_reset,
+    .serial_input = simple_serial_input,
+    .serial_room = simple_serial_takes,
+    .destroy = simple_destroy,
+    .describe = simple_describe,
+};
+
+const struct machine_ops machine_teach = {
+    .name = "teach",
+    .summary = "the simple machine with VGA text at 0xB8000, for comparing ways of I/O",
     .own_irqchip = true,
     .takes_images = true,
     .defaults = simple_defaults,

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/bug.h"
@@ -13,18 +14,13 @@
 #include "base/error.h"
 #include "device/debug_exit.h"
 #include "device/hypercall.h"
+#include "device/vga_text.h"
 #include "irqchip/intc.h"
 #include "machine/simple_board.h"
 #include "memory/memory.h"
 #include "ring3/simple.h"
 
 enum { NS_PER_S = 1000000000 };
-
-struct wiring {
-    struct machine *machine;
-    struct simple_board *board;
-    const struct device_env *env;
-};
 
 _Static_assert(sizeof(struct ring3_simple_device) == 274, "the table's entries are packed");
 
@@ -35,7 +31,7 @@ static uint64_t table_bytes(void)
 
 /* ---- places --------------------------------------------------------------------- */
 
-static int map_memory(struct wiring *w, struct simple_slot *slot, struct error **err)
+static int map_memory(struct simple_wiring *w, struct simple_slot *slot, struct error **err)
 {
     struct simple_board *b = w->board;
 
@@ -51,19 +47,21 @@ static int map_memory(struct wiring *w, struct simple_slot *slot, struct error *
     return 0;
 }
 
-static void put_entry(struct simple_board *b, uint32_t id, const struct simple_slot *slot)
+/* Returns the name in the table. */
+static const char *put_entry(struct simple_board *b, uint32_t id, const struct simple_slot *slot)
 {
+    struct ring3_simple_device *to = (struct ring3_simple_device *)b->table + b->devices;
     struct ring3_simple_device e = {
         .port = (uint16_t)(RING3_SIMPLE_FIRST_PORT + b->devices), .memory = slot->base, .id = id,
         .irq = b->devices + 1,
     };
 
     snprintf(e.name, sizeof e.name, "%s", slot->name);
-    memcpy(b->table + b->devices * sizeof e, &e, sizeof e);
+    *to = e;
+    return to->name;
 }
 
-/* The next row of the table: port, pin, memory. */
-static int take_slot(struct wiring *w, uint32_t id, const char *name, uint64_t bytes,
+int simple_take_slot(struct simple_wiring *w, uint32_t id, const char *name, uint64_t bytes,
                      struct simple_slot *slot, struct error **err)
 {
     struct simple_board *b = w->board;
@@ -77,12 +75,12 @@ static int take_slot(struct wiring *w, uint32_t id, const char *name, uint64_t b
     rc = map_memory(w, slot, err);
     if (rc)
         return rc;
-    put_entry(b, id, slot);
+    slot->name = put_entry(b, id, slot);
     b->devices++;
     return 0;
 }
 
-static int made(struct wiring *w, struct device *dev, struct error **err)
+static int made(struct simple_wiring *w, struct device *dev, struct error **err)
 {
     if (!dev)
         return err && *err ? -(*err)->code : -ENOMEM;
@@ -102,11 +100,11 @@ static uint64_t base_ns(const struct machine *m)
     return (uint64_t)time(NULL) * NS_PER_S - clock_now_ns(m->clock);
 }
 
-static int make_serial(struct wiring *w, struct error **err)
+static int make_serial(struct simple_wiring *w, struct error **err)
 {
     const struct machine_serial *s = &w->machine->config.serial;
     struct simple_serial_config cfg = {.write = s->write, .ready = s->ready, .opaque = s->opaque};
-    int rc = take_slot(w, RING3_SIMPLE_SERIAL, "serial", 0, &cfg.slot, err);
+    int rc = simple_take_slot(w, RING3_SIMPLE_SERIAL, "serial", 0, &cfg.slot, err);
 
     if (rc)
         return rc;
@@ -114,34 +112,64 @@ static int make_serial(struct wiring *w, struct error **err)
     return made(w, w->board->serial, err);
 }
 
-static int make_timer(struct wiring *w, struct error **err)
+static int make_timer(struct simple_wiring *w, struct error **err)
 {
     struct simple_slot slot;
-    int rc = take_slot(w, RING3_SIMPLE_TIMER, "timer", SIMPLE_TIMER_BYTES, &slot, err);
+    int rc = simple_take_slot(w, RING3_SIMPLE_TIMER, "timer", SIMPLE_TIMER_BYTES, &slot, err);
 
     return rc ? rc : made(w, simple_timer_new(w->env, &slot, err), err);
 }
 
-static int make_clock(struct wiring *w, struct error **err)
+static int make_clock(struct simple_wiring *w, struct error **err)
 {
     struct simple_clock_config cfg = {.base_ns = base_ns(w->machine)};
-    int rc = take_slot(w, RING3_SIMPLE_CLOCK, "clock", SIMPLE_CLOCK_BYTES, &cfg.slot, err);
+    int rc = simple_take_slot(w, RING3_SIMPLE_CLOCK, "clock", SIMPLE_CLOCK_BYTES, &cfg.slot, err);
 
     return rc ? rc : made(w, simple_clock_new(w->env, &cfg, err), err);
 }
 
-static int make_power(struct wiring *w, struct error **err)
+static int make_power(struct simple_wiring *w, struct error **err)
 {
     struct simple_slot slot;
     int rc;
 
     w->board->power_port = (uint16_t)(RING3_SIMPLE_FIRST_PORT + w->board->devices);
-    rc = take_slot(w, RING3_SIMPLE_POWER, "power", 0, &slot, err);
+    rc = simple_take_slot(w, RING3_SIMPLE_POWER, "power", 0, &slot, err);
     return rc ? rc : made(w, simple_power_new(w->env, &slot, err), err);
 }
 
+static int make_video(struct simple_wiring *w, struct error **err)
+{
+    const struct vga_text_config text = {.window = w->board->text_window ? SIMPLE_TEXT_WINDOW : 0};
+    struct simple_slot slot;
+    struct device *dev;
+    int rc = simple_take_slot(w, RING3_SIMPLE_VIDEO, "video", SIMPLE_VIDEO_BYTES, &slot, err);
+
+    if (rc)
+        return rc;
+    w->board->text = vga_text_new(w->env, &text, err);
+    rc = made(w, w->board->text, err);
+    if (rc)
+        return rc;
+    dev = simple_video_new(w->env, &slot, w->board->text, err);
+    if (dev)
+        w->machine->display = simple_video_display(dev);
+    return made(w, dev, err);
+}
+
+static int make_keyboard(struct simple_wiring *w, struct error **err)
+{
+    struct simple_keyboard_config cfg = {.input = w->machine->input};
+    int rc = simple_take_slot(w, RING3_SIMPLE_KEYBOARD, "keyboard", 0, &cfg.slot, err);
+
+    if (rc)
+        return rc;
+    w->board->keyboard = simple_keyboard_new(w->env, &cfg, err);
+    return made(w, w->board->keyboard, err);
+}
+
 /* Not in the table: the ports that test suites expect. */
-static int make_debug_exit(struct wiring *w, struct error **err)
+static int make_debug_exit(struct simple_wiring *w, struct error **err)
 {
     uint16_t port = w->machine->config.debug_exit_port;
     const struct debug_exit_config cfg = {.port = port ? port : SIMPLE_DEBUG_EXIT};
@@ -149,25 +177,31 @@ static int make_debug_exit(struct wiring *w, struct error **err)
     return made(w, debug_exit_new(w->env, &cfg, err), err);
 }
 
-static int make_hypercalls(struct wiring *w, struct error **err)
+static void screen_put(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
+{
+    vga_text_put(opaque, first, cells, count);
+}
+
+static int make_hypercalls(struct simple_wiring *w, struct error **err)
 {
     const struct hypercall_config cfg = {
         .groups = HYPERCALL_SHARED_PAGE | HYPERCALL_TEACHING | HYPERCALL_SIMPLE,
-        .base_ns = base_ns(w->machine),
+        .base_ns = base_ns(w->machine), .disk = w->board->disk,
+        .screen = screen_put, .screen_opaque = w->board->text,
     };
 
     return machine_add_hypercalls(w->machine, w->env, &cfg, err);
 }
 
-static int (*const makers[])(struct wiring *w, struct error **err) = {
-    make_serial, make_timer, make_clock, make_power, make_debug_exit,
-    make_hypercalls,
+static int (*const makers[])(struct simple_wiring *w, struct error **err) = {
+    make_serial, make_keyboard, make_video, make_timer, make_clock, make_power, simple_plug_all,
+    make_debug_exit, make_hypercalls,
 };
 
 int simple_devices_make(struct machine *m, const struct device_env *env, struct error **err)
 {
     struct simple_board *b = m->board;
-    struct wiring w = {m, b, env};
+    struct simple_wiring w = {m, b, env};
     int rc = 0;
 
     b->table = memory_map_block(m->memory, "device table", gpa(RING3_SIMPLE_TABLE_ADDRESS),
@@ -186,7 +220,12 @@ void simple_devices_clear(struct machine *m)
 {
     const struct simple_board *b = m->board;
 
-    for (unsigned i = 0; i < b->devices; i++)
-        if (b->memory[i].bytes)
-            memory_fill(m->memory, gpa(b->memory[i].base), 0, b->memory[i].bytes);
+    for (unsigned i = 0; i < b->devices; i++) {
+        hva_t host = memory_host(m->memory, gpa(b->memory[i].base), b->memory[i].bytes, true);
+
+        /* Given back to the host rather than filled: most of it was never touched. */
+        if (!b->memory[i].bytes || madvise(host.p, b->memory[i].bytes, MADV_DONTNEED) != 0)
+            continue;
+        memory_written(m->memory, gpa(b->memory[i].base), b->memory[i].bytes);
+    }
 }
