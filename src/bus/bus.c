@@ -342,6 +342,25 @@ static void bus_access(struct bus *bus, enum bus_space space, struct access *a)
         access_by_byte(bus, space, a);
 }
 
+size_t bus_string(struct bus *bus, uint16_t port, unsigned size, void *buf, size_t count,
+                  bool write)
+{
+    size_t done = 0;
+
+    pthread_mutex_lock(&bus->lock);
+    const struct bus_region *found = table_overlap(&bus->ordinary[BUS_PIO], port, size);
+    if (found && region_covers(found, port, size)) {
+        const struct bus_region r = *found;
+
+        if (write && r.write_string)
+            done = r.write_string(r.opaque, port - r.base, size, buf, count);
+        else if (!write && r.read_string)
+            done = r.read_string(r.opaque, port - r.base, size, buf, count);
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return done;
+}
+
 static bool size_is_legal(enum bus_space space, unsigned size)
 {
     return size == 1 || size == 2 || size == 4 || (size == 8 && space == BUS_MMIO);

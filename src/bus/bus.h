@@ -41,6 +41,11 @@ struct bus_region {
     void *opaque;
     unsigned max_width;      /* 0 = 8 (MMIO) or 4 (PIO) */
     unsigned flags;
+    /* Optional, ports only: `count` accesses of `size` bytes at the same offset, as REP INS
+     * and REP OUTS make them. What is done at once, from the first on; 0: none. */
+    size_t (*read_string)(void *opaque, uint64_t offset, unsigned size, void *buf, size_t count);
+    size_t (*write_string)(void *opaque, uint64_t offset, unsigned size, const void *buf,
+                           size_t count);
 };
 
 struct bus *bus_new(struct log *log);
@@ -62,6 +67,10 @@ void bus_for_each(const struct bus *bus, enum bus_space space,
 uint64_t bus_read(struct bus *bus, enum bus_space space, uint64_t addr, unsigned size);
 void bus_write(struct bus *bus, enum bus_space space, uint64_t addr, unsigned size,
                uint64_t value);
+/* A run of accesses to one port, if a device there takes several at once: how many were
+ * made. Whoever asks makes the rest one by one. */
+size_t bus_string(struct bus *bus, uint16_t port, unsigned size, void *buf, size_t count,
+                  bool write);
 /*
  * DOORBELLS. A write at `addr` in memory space (with `match`: only of `value`) adds 1 to
  * the eventfd `fd` and is done: no device is called, no VM lock taken. `size` 0 is any

@@ -46,10 +46,8 @@ void ini_free(struct ini *ini)
 /* ---- paths ---- */
 
 /* Is `word` one of the fixed words of "stdio|none|FILE"? */
-static bool is_fixed_word(const char *metavar, const char *word)
+static bool is_fixed_word(const char *metavar, const char *word, size_t len)
 {
-    size_t len = strlen(word);
-
     for (const char *c = metavar; c && *c; c += *c == '|') {
         size_t n = strcspn(c, "|");
         if (n == len && memcmp(c, word, n) == 0 && islower((unsigned char)*c))
@@ -106,6 +104,8 @@ static void place_word(const struct option *o, const char *word, size_t len, boo
     size_t key = equals ? (size_t)(equals - word) : 0;
 
     if (first && lists(o->paths, ",", 1) && !equals && !has_scheme(word, len)) {
+        if (is_fixed_word(o->metavar, word, len))
+            dir = ".";
         add_path(out, dir, word, len);
     } else if (equals && lists(o->paths, word, key) && !has_scheme(equals + 1, len - key - 1)) {
         strbuf_add(out, word, key + 1);
@@ -123,7 +123,7 @@ char *ini_place_paths(const struct option *o, const char *value, const char *dir
     if (!o->paths || !*value) {
         strbuf_add(&out, value, strlen(value));
     } else if (strcmp(o->paths, "*") == 0) {
-        if (is_fixed_word(o->metavar, value))
+        if (is_fixed_word(o->metavar, value, strlen(value)))
             dir = ".";
         add_path(&out, dir, value, strlen(value));
     } else if (strcmp(o->paths, ":") == 0) {

@@ -32,7 +32,7 @@
 
 struct run_options {
     const char *kernel, *initrd, *append, *start;
-    struct option_list modules, disks, nets, shares, devices, loads, hypercall_ports;
+    struct option_list modules, disks, cdroms, nets, shares, devices, loads, hypercall_ports;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace, *dump_blocks;
@@ -53,9 +53,11 @@ static const struct option options[] = {
      .paths = "*"},
     {"start", "MODE[@ADDRESS]", "how it starts: real (the default), protected, paging32, long",
      OPTION_STRING, FIELD(start)},
-    {"disk", "FILE[,key=value...]", "virtio disk; may be given more than once; '--device list'\n"
-                                    "shows the keys", OPTION_LIST, FIELD(disks),
+    {"disk", "FILE[,key=value...]", "disk, virtio or with bus=ata; may be given more than once;\n"
+                                    "'--device list' shows the keys", OPTION_LIST, FIELD(disks),
      .paths = ",|file"},
+    {"cdrom", "none|FILE[,key=value...]", "CD-ROM drive; 'none' is an empty one", OPTION_LIST,
+     FIELD(cdroms), .paths = ",|file"},
     {"net", "KIND[,key=value...]", "network card; may be given more than once; 'list' shows\n"
                                    "kinds and keys", OPTION_LIST, FIELD(nets),
      .paths = "capture|tftp"},
@@ -308,6 +310,7 @@ static struct machine_config machine_config(struct run *run)
     c.append = o->append;
     c.modules = o->modules.item;
     c.disks = o->disks.item;
+    c.cdroms = o->cdroms.item;
     c.nets = o->nets.item;
     c.shares = o->shares.item;
     c.devices = o->devices.item;

@@ -171,6 +171,38 @@ static int do_balloon(struct machine *m, int argc, char **argv, struct strbuf *o
     return r < 0 ? command_failed(out, &err) : r;
 }
 
+/* 'eject [DRIVE] [force]', 'change [DRIVE] FILE [force]'. */
+static int change_disc(struct machine *m, int argc, char **argv, bool insert, struct strbuf *out)
+{
+    bool force = argc > 1 && strcmp(argv[argc - 1], "force") == 0;
+    int words = argc - 1 - force, most = insert ? 2 : 1;
+    struct error *err = NULL;
+    int r;
+
+    if (words > most || words < insert)
+        return command_refuse(out, insert ? "change [DRIVE] FILE [force]"
+                                          : "eject [DRIVE] [force]");
+    r = machine_change_disc(m, words == most ? argv[1] : NULL, insert ? argv[words] : NULL, force,
+                            &err);
+    if (r < 0) {
+        char *text = error_text(err);
+        strbuf_addf(out, "%s\n", text);
+        free(text);
+        error_free(&err);
+    }
+    return r;
+}
+
+static int do_eject(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    return change_disc(m, argc, argv, false, out);
+}
+
+static int do_change(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    return change_disc(m, argc, argv, true, out);
+}
+
 const struct command command_table[] = {
     {"help", "", "print this list", do_help},
     {"info", "WHAT", "show something (see below)", do_info},
@@ -185,6 +217,9 @@ const struct command command_table[] = {
     {"mouse", "DX DY [BUTTONS [WHEEL]]", "move by pixels; BUTTONS held: l, r, m, lr, none",
      command_mouse},
     {"balloon", "SIZE", "ask the guest to do without so much memory", do_balloon},
+    {"eject", "[DRIVE] [force]", "take the disc out of a CD-ROM drive", do_eject},
+    {"change", "[DRIVE] FILE", "put another disc into it ('force' behind it: locked or not)",
+     do_change},
     {"dump-blocks", "FILE", "write guest and host code of every translated block", do_dump_blocks},
     {"screenshot", "FILE", "save the screen as a picture: PNG, or PPM by its name",
      command_screenshot},

@@ -19,6 +19,10 @@ struct guest_ops {
      * address and are told apart by it. */
     uint64_t (*pio_read)(void *guest, unsigned vcpu, uint16_t port, unsigned size);
     void (*pio_write)(void *guest, unsigned vcpu, uint16_t port, unsigned size, uint64_t value);
+    /* `count` accesses to one port, of a string instruction: how many a device took at
+     * once; the others are to be made one by one. May be NULL. */
+    size_t (*pio_string)(void *guest, unsigned vcpu, uint16_t port, unsigned size, void *buf,
+                         size_t count, bool write);
     uint64_t (*mmio_read)(void *guest, unsigned vcpu, gpa_t a, unsigned size);
     void (*mmio_write)(void *guest, unsigned vcpu, gpa_t a, unsigned size, uint64_t value);
     /* The highest-priority deliverable vector, now accepted (IRR -> ISR), or

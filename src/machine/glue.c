@@ -50,6 +50,17 @@ static void pio_write(void *guest, unsigned vcpu, uint16_t port, unsigned size, 
     device_left(m, vcpu, before);
 }
 
+static size_t pio_string(void *guest, unsigned vcpu, uint16_t port, unsigned size, void *buf,
+                         size_t count, bool write)
+{
+    struct machine *m = guest;
+    uint8_t before = device_entered(m, vcpu);
+    size_t done = bus_string(m->bus, port, size, buf, count, write);
+
+    device_left(m, vcpu, before);
+    return done;
+}
+
 static uint64_t mmio_read(void *guest, unsigned vcpu, gpa_t a, unsigned size)
 {
     struct machine *m = guest;
@@ -124,6 +135,7 @@ static int64_t hypercall(void *guest, unsigned vcpu, uint64_t number, const uint
 const struct guest_ops machine_guest_ops = {
     .pio_read = pio_read,
     .pio_write = pio_write,
+    .pio_string = pio_string,
     .mmio_read = mmio_read,
     .mmio_write = mmio_write,
     .intr_ack = intr_ack,

@@ -57,6 +57,7 @@ struct machine_config {
     const char *kernel, *initrd, *append;
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
     const char *const *disks;      /* texts of --disk, NULL-terminated, or NULL */
+    const char *const *cdroms;     /* of --cdrom */
     const char *const *nets;       /* of --net */
     const char *const *shares;     /* of --share */
     const char *const *devices;    /* texts of --device, likewise (machine/plug.h) */
@@ -157,6 +158,10 @@ void machine_describe_virtio(struct machine *m, struct strbuf *out);
 void machine_describe_block(struct machine *m, struct strbuf *out);
 /* What the guest is asked to do without. -ENODEV: there is no balloon. */
 int machine_balloon(struct machine *m, uint64_t bytes, struct error **err);
+/* Another disc into a CD-ROM drive (NULL: the only one there is); without a file the
+ * drive is emptied. -EBUSY: the guest holds the door; `force` opens it all the same. */
+int machine_change_disc(struct machine *m, const char *name, const char *file, bool force,
+                        struct error **err);
 /* Network cards, what is at their other end, what passed. */
 void machine_describe_network(struct machine *m, struct strbuf *out);
 /* `--device list`: names, what they are, their keys. */

@@ -21,7 +21,7 @@ enum {
 enum { PC_PCI_GSI = 16, PC_PCI_GSIS = 4, PC_MMIO_GSI = 20, PC_MMIO_GSIS = 4,
        PC_SHARED_GSI = 16, PC_SHARED_GSIS = 8 };
 enum { PC_IRQ_TIMER = 0, PC_IRQ_KEYBOARD = 1, PC_IRQ_COM1 = 4, PC_IRQ_RTC = 8, PC_SCI = 9,
-       PC_IRQ_MOUSE = 12 };
+       PC_IRQ_MOUSE = 12, PC_IRQ_ATA_PRIMARY = 14, PC_IRQ_ATA_SECONDARY = 15 };
 
 struct pc_wiring {
     struct machine *machine;

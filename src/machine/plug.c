@@ -23,7 +23,8 @@ const char *const plug_transport_names[] = {"pci", "mmio", NULL};
 static const struct plug_kind kinds[] = {
     {"balloon", "virtio memory balloon; 'balloon SIZE' in the monitor sets it",
      plug_balloon_keys, plug_balloon},
-    {"disk", "virtio disk, as --disk", plug_disk_keys, plug_disk},
+    {"cdrom", "ATA CD-ROM drive, as --cdrom", plug_cdrom_keys, plug_cdrom},
+    {"disk", "virtio or ATA disk, as --disk", plug_disk_keys, plug_disk},
     {"rng", "virtio entropy source: the host's getrandom()", plug_rng_keys, plug_rng},
     {"share", "a host directory by virtio and 9P, as --share", plug_share_keys,
      plug_share},
@@ -67,6 +68,8 @@ int plug_all(const struct plug *p, struct error **err)
 
     for (size_t i = 0; cfg->disks && cfg->disks[i] && !rc; i++)
         rc = plug_disk(p, cfg->disks[i], err);
+    for (size_t i = 0; cfg->cdroms && cfg->cdroms[i] && !rc; i++)
+        rc = plug_cdrom(p, cfg->cdroms[i], err);
     for (unsigned i = 0; cfg->nets && cfg->nets[i] && !rc; i++)
         rc = plug_net(p, cfg->nets[i], i, err);
     for (size_t i = 0; cfg->shares && cfg->shares[i] && !rc; i++)
@@ -78,7 +81,7 @@ int plug_all(const struct plug *p, struct error **err)
 
 /* ---- shared things ------------------------------------------------------- */
 
-static struct plugs *plugs_of(struct machine *m)
+struct plugs *plugs_of(struct machine *m)
 {
     if (!m->plugs)
         m->plugs = calloc(1, sizeof *m->plugs);
@@ -123,6 +126,9 @@ void plugs_resumed(struct machine *m)
 
         if (vd)
             virtio_blk_retry(vd);
+        machine_lock(m);
+        ata_retry(m->device[i]);
+        machine_unlock(m);
     }
 }
 
@@ -167,12 +173,17 @@ struct block_io *plug_block_io(const struct plug *p, struct error **err)
     return s->block_io;
 }
 
-static struct device *find(const struct machine *m, const char *name)
+static bool name_taken(const struct machine *m, const char *name)
 {
+    struct device *channel;
+    unsigned unit;
+
+    if (plug_ata_find(m, name, &channel, &unit))
+        return true;
     for (unsigned i = 0; i < m->devices; i++)
         if (strcmp(m->device[i]->name, name) == 0)
-            return m->device[i];
-    return NULL;
+            return true;
+    return false;
 }
 
 void plug_name(const struct machine *m, const char *stem, char *out, size_t size)
@@ -181,7 +192,7 @@ void plug_name(const struct machine *m, const char *stem, char *out, size_t size
 
     do {
         snprintf(out, size, "%s%u", stem, n++);
-    } while (find(m, out));
+    } while (name_taken(m, out));
 }
 
 /* ---- placing ------------------------------------------------------------- */
@@ -208,7 +219,7 @@ static struct device *place_mmio(const struct plug *p, struct virtio_device *vd,
 
 int plug_name_free(const struct machine *m, const char *name, struct error **err)
 {
-    if (!find(m, name))
+    if (!name_taken(m, name))
         return 0;
     error_set(err, EEXIST, "there are two devices called '%s'", name);
     error_hint(err, "give one of them another id=");

@@ -17,6 +17,7 @@
 #define RING3_MACHINE_PLUG_H
 
 #include "base/params.h"
+#include "device/ata.h"
 #include "machine/impl.h"
 
 struct acpi_config;
@@ -34,6 +35,7 @@ enum { PLUG_MMIO_MAX = 32, PLUG_THREADS_MAX = 64 };
 
 struct plugs {
     struct block_io *block_io;               /* in the VM's loop; made when first needed */
+    struct device *ata[2];                   /* the channels; made when first needed */
     struct {
         struct iothread *thread;
         struct block_io *block_io;           /* NULL: not a disk's */
@@ -60,6 +62,7 @@ struct plug_kind {
 
 /* Everything in the machine's configuration, in the order given: disks, devices. */
 int plug_all(const struct plug *p, struct error **err);
+struct plugs *plugs_of(struct machine *m);
 void plugs_free(struct machine *m);     /* after the devices; no lock held */
 /* All I/O threads out of their devices, and back. VM lock held. */
 void plugs_lock_threads(struct machine *m);
@@ -84,13 +87,18 @@ int plug_name_free(const struct machine *m, const char *name, struct error **err
 void plug_name(const struct machine *m, const char *stem, char *out, size_t size);
 struct block_io *plug_block_io(const struct plug *p, struct error **err);   /* the VM loop's */
 
-extern const struct param plug_balloon_keys[], plug_disk_keys[], plug_rng_keys[],
+extern const struct param plug_balloon_keys[], plug_cdrom_keys[], plug_disk_keys[], plug_rng_keys[],
     plug_share_keys[], plug_vsock_keys[];
 int plug_rng(const struct plug *p, const char *text, struct error **err);
 int plug_balloon(const struct plug *p, const char *text, struct error **err);
 /* `index`: which --net this is. */
 int plug_net(const struct plug *p, const char *text, unsigned index, struct error **err);
 int plug_disk(const struct plug *p, const char *text, struct error **err);
+int plug_cdrom(const struct plug *p, const char *text, struct error **err);
+/* A drive in the next free place of the ATA channels, which are made for the first one.
+ * cfg->block is taken over, on failure too. */
+int plug_ata_drive(const struct plug *p, const struct ata_drive_config *cfg, struct error **err);
+bool plug_ata_find(const struct machine *m, const char *name, struct device **dev, unsigned *unit);
 int plug_vsock(const struct plug *p, const char *text, struct error **err);
 int plug_share(const struct plug *p, const char *text, struct error **err);
 

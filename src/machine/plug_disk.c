@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* plug_disk.c - `--disk`: an image, and the device that shows it. */
+/* plug_disk.c - `--disk`: an image, and the device that shows it: virtio, or an ATA drive. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 
 enum on_error { ON_ERROR_REPORT, ON_ERROR_STOP };
 static const char *const on_error_names[] = {"report", "stop", NULL};
-static const char *const bus_names[] = {"virtio", NULL};
+enum disk_bus { BUS_VIRTIO, BUS_ATA };
+static const char *const bus_names[] = {"virtio", "ata", NULL};
 
 struct disk_params {
     char *file, *format, *serial, *id;
@@ -50,7 +51,7 @@ const struct param plug_disk_keys[] = {
     {.name = "packed", .type = PARAM_FLAG, .offset = AT(packed),
      .help = "offer packed rings (default off)"},
     {.name = "bus", .type = PARAM_CHOICE, .offset = AT(bus), .choices = bus_names,
-     .help = "virtio"},
+     .help = "virtio (the default), or ata: IDE, which every system knows"},
     {NULL},
 };
 #undef AT
@@ -68,6 +69,36 @@ static void failed(void *opaque, const char *name, int error)
     log_warn(m->log, "disk %s: %s; the VM is stopped ('continue' in the monitor tries again)",
              name, strerror(error));
     loop_post(m->loop, pause, m);
+}
+
+/* IDE has no such choices. */
+static int check_ata(const struct disk_params *d, struct error **err)
+{
+    const char *key = d->queues > 1 ? "queues" : d->transport ? "transport"
+                      : d->iothread ? "iothread" : d->packed ? "packed" : NULL;
+
+    return key ? error_set(err, EINVAL, "%s= is for bus=virtio only", key) : 0;
+}
+
+static int make_ata(const struct plug *p, const struct disk_params *d, const char *name,
+                    struct error **err)
+{
+    const struct block_open how = {
+        .name = d->file, .format = d->format, .cache = (enum block_cache)d->cache,
+        .readonly = d->readonly, .log = p->env->log,
+    };
+    struct ata_drive_config cfg = {
+        .kind = ATA_DISK, .name = name, .serial = d->serial, .opaque = p->machine,
+        .write_back = d->cache == BLOCK_WRITEBACK || d->cache == BLOCK_NONE,
+        .failed = d->on_error == ON_ERROR_STOP ? failed : NULL,
+    };
+    int rc = check_ata(d, err);
+    struct block_io *io = rc ? NULL : plug_block_io(p, err);
+
+    if (!io)
+        return rc ? rc : -EIO;
+    cfg.block = block_open(io, &how, err);
+    return cfg.block ? plug_ata_drive(p, &cfg, err) : -EIO;
 }
 
 static struct virtio_device *make(const struct plug *p, const struct disk_params *d,
@@ -107,11 +138,20 @@ static struct virtio_device *make(const struct plug *p, const struct disk_params
     return vd;
 }
 
+static int make_virtio(const struct plug *p, const struct disk_params *d, const char *name,
+                       struct error **err)
+{
+    struct virtio_device *vd = make(p, d, name, err);
+
+    if (vd && d->packed)
+        vd->features |= VIRTIO_F_PACKED;
+    return vd ? plug_virtio(p, vd, d->transport, err) : -EIO;
+}
+
 int plug_disk(const struct plug *p, const char *text, struct error **err)
 {
     struct disk_params d = {.queues = 1, .discard = true};
     struct error *why = NULL;
-    struct virtio_device *vd = NULL;
     char name[24];
     int rc = params_parse(plug_disk_keys, &d, text, &why);
 
@@ -121,11 +161,10 @@ int plug_disk(const struct plug *p, const char *text, struct error **err)
     }
     if (!rc) {
         plug_name(p->machine, "disk", name, sizeof name);
-        vd = make(p, &d, d.id ? d.id : name, &why);
-        if (vd && d.packed)
-            vd->features |= VIRTIO_F_PACKED;
-        rc = vd ? plug_virtio(p, vd, d.transport, &why) : why ? -why->code : -ENOMEM;
+        rc = (d.bus == BUS_ATA ? make_ata : make_virtio)(p, &d, d.id ? d.id : name, &why);
     }
+    if (rc)
+        rc = why ? -why->code : rc;
     if (rc)
         error_wrap(&why, "disk '%s'", d.file ? d.file : text);
     if (err)

@@ -46,6 +46,18 @@ static void describe_image(const char *name, const struct block *b, struct strbu
                 block_in_flight(b));
 }
 
+static void describe_drive(const struct device *dev, unsigned unit, struct strbuf *out)
+{
+    const char *name = ata_drive_name(dev, unit);
+
+    if (!name)
+        return;
+    if (ata_image(dev, unit))
+        describe_image(name, ata_image(dev, unit), out);
+    else
+        strbuf_addf(out, "%s: no disc\n", name);
+}
+
 void machine_describe_block(struct machine *m, struct strbuf *out)
 {
     machine_lock(m);
@@ -54,6 +66,8 @@ void machine_describe_block(struct machine *m, struct strbuf *out)
 
         if (vd && virtio_blk_image(vd))
             describe_image(vd->name, virtio_blk_image(vd), out);
+        for (unsigned u = 0; u < ATA_DRIVES; u++)
+            describe_drive(m->device[i], u, out);
     }
     machine_unlock(m);
 }

@@ -54,6 +54,9 @@ struct x86_env_ops {
     void (*split_lock)(void *env, bool hold);
     uint64_t (*pio_read)(void *env, uint16_t port, unsigned size);
     void (*pio_write)(void *env, uint16_t port, unsigned size, uint64_t value);
+    /* As guest_ops.pio_string (engine/guest.h). May be NULL. */
+    size_t (*pio_string)(void *env, uint16_t port, unsigned size, void *buf, size_t count,
+                         bool write);
     /* MSRs of the platform (APIC base, x2APIC, TSC deadline, paravirtual
      * clock): 0, or -1 for #GP. */
     int (*msr_read)(void *env, uint32_t msr, uint64_t *value);

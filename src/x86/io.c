@@ -7,6 +7,8 @@
  * iteration on the architectural registers: a fault or an interrupt finds them
  * between two iterations, with s.rip still on the instruction.
  */
+#include <string.h>
+
 #include "x86/event.h"
 #include "x86/system_ops.h"
 
@@ -86,9 +88,9 @@ void x86_op_out(struct x86_cpu *cpu, const struct x86_insn *insn)
 
 /* ---- INS and OUTS ------------------------------------------------------------------ */
 
-static void pointer_step(struct x86_cpu *cpu, unsigned reg, unsigned address_bytes, unsigned size)
+static void pointer_step(struct x86_cpu *cpu, unsigned reg, unsigned address_bytes, uint64_t size)
 {
-    uint64_t step = cpu->s.rflags & X86_FLAG_DF ? -(uint64_t)size : size;
+    uint64_t step = cpu->s.rflags & X86_FLAG_DF ? -size : size;
 
     x86_gpr_write(cpu, reg, address_bytes, cpu->s.gpr[reg] + step);
 }
@@ -114,6 +116,57 @@ static void outs_once(struct x86_cpu *cpu, enum x86_seg seg, unsigned address_by
     pointer_step(cpu, X86_RSI, address_bytes, size);
 }
 
+/* How many elements of a repeated instruction may be tried at once: upwards, inside of
+ * one page, where the segment's limit and the offset's width let them be. */
+static uint64_t run_length(const struct x86_cpu *cpu, enum x86_seg seg, uint64_t offset, gva_t a,
+                           unsigned address_bytes, unsigned size, uint64_t count)
+{
+    const struct x86_segment *s = &cpu->s.seg[seg];
+    uint64_t last = UINT64_MAX >> (64 - 8 * address_bytes);
+
+    if (cpu->mode.code_bits != 64) {
+        if ((s->attr & (X86_SEG_CODE | X86_SEG_DOWN)) == X86_SEG_DOWN)
+            return 0;
+        last = min_u64(last, s->limit);
+    }
+    if (offset > last)
+        return 0;
+    return min_u64(count, min_u64(PAGE_SIZE - (a.v & PAGE_OFFSET_MASK), last - offset) / size);
+}
+
+/* What the device takes or gives at once goes through a buffer: while it is asked, other
+ * vCPUs may come to execute what lies in the page. 0: element by element. */
+static uint64_t string_run(struct x86_cpu *cpu, enum x86_seg seg, bool input,
+                           unsigned address_bytes, unsigned size, uint64_t count)
+{
+    unsigned reg = input ? X86_RDI : X86_RSI;
+    enum x86_access access = input ? X86_WRITE : X86_READ;
+    uint64_t offset = x86_gpr_read(cpu, reg, address_bytes);
+    uint8_t buf[PAGE_SIZE];
+    const uint8_t *p;
+    gva_t a;
+
+    if (count < 2 || !cpu->ops->pio_string || cpu->s.rflags & X86_FLAG_DF || cpu->s.dr7 & 0xff)
+        return 0;
+    a = x86_linear(cpu, seg, offset, size, access);
+    count = run_length(cpu, seg, offset, a, address_bytes, size, count);
+    p = count > 1 ? x86_host_ptr(cpu, a, (unsigned)count * size, access) : NULL;
+    if (!p)
+        return 0;
+    if (!input)
+        memcpy(buf, p, count * size);
+    count = cpu->ops->pio_string(cpu->env, (uint16_t)cpu->s.gpr[X86_RDX], size, buf, count,
+                                 !input);
+    for (uint64_t i = 0; input && i < count; i++) {
+        uint64_t v = 0;
+
+        memcpy(&v, buf + i * size, size);
+        x86_write(cpu, gva_add(a, i * size), size, v);
+    }
+    pointer_step(cpu, reg, address_bytes, count * size);
+    return count;
+}
+
 /* How many iterations one call makes, so that interrupts are not kept waiting;
  * one when each may end in a debug trap. */
 enum { REP_BATCH = 1024 };
@@ -124,15 +177,20 @@ static void string_io(struct x86_cpu *cpu, const struct x86_insn *insn, bool inp
     unsigned batch = x86_step_watch(cpu) ? 1 : REP_BATCH;
     bool repeat = insn->rep || insn->repne;
     uint64_t count = repeat ? x86_gpr_read(cpu, X86_RCX, address_bytes) : 1;
+    bool runs = batch > 1;
 
     if (count)
         x86_io_check(cpu, (uint16_t)cpu->s.gpr[X86_RDX], size);
     for (; count && batch; batch--) {
-        if (input)
+        uint64_t n = runs ? string_run(cpu, input ? X86_ES : insn->mem.seg, input,
+                                       address_bytes, size, count) : 0;
+
+        runs = n != 0;
+        if (!n && input)
             ins_once(cpu, address_bytes, size);
-        else
+        else if (!n)
             outs_once(cpu, insn->mem.seg, address_bytes, size);
-        count--;
+        count -= n ? n : 1;
         if (repeat)
             x86_gpr_write(cpu, X86_RCX, address_bytes, count);
     }

@@ -61,6 +61,13 @@ int machine_balloon(struct machine *m, uint64_t bytes, struct error **err)
     return error_set(err, ENODEV, "there is no balloon");
 }
 
+int machine_change_disc(struct machine *m, const char *name, const char *file, bool force,
+                        struct error **err)
+{
+    return error_set(err, ENODEV, "%s, %s, %s", name ? name : "no drive", file ? file : "no file",
+                     force ? "force" : "politely");
+}
+
 void machine_stop(struct machine *m) { m->stops++; }
 struct input *machine_input(struct machine *m) { return m->input; }
 struct memory *machine_memory(struct machine *m) { return m->memory; }

@@ -195,6 +195,27 @@ static void env_pio_write(void *env, uint16_t port, unsigned size, uint64_t valu
     interp_inside(v);
 }
 
+/* What a device took at once is one access. */
+static size_t env_pio_string(void *env, uint16_t port, unsigned size, void *buf, size_t count,
+                             bool write)
+{
+    struct interp *v = env;
+    const struct guest_ops *guest = config(v)->guest;
+    size_t done;
+
+    if (!guest->pio_string)
+        return 0;
+    interp_outside(v);
+    done = guest->pio_string(config(v)->guest_opaque, v->vcpu.index, port, size, buf, count,
+                             write);
+    interp_inside(v);
+    if (done && write)
+        COUNT(&v->vcpu.counters, exit_pio_write);
+    else if (done)
+        COUNT(&v->vcpu.counters, exit_pio_read);
+    return done;
+}
+
 static int env_msr_read(void *env, uint32_t msr, uint64_t *value)
 {
     struct interp *v = env;
@@ -302,6 +323,7 @@ const struct x86_env_ops interp_env_ops = {
     .split_lock = env_split_lock,
     .pio_read = env_pio_read,
     .pio_write = env_pio_write,
+    .pio_string = env_pio_string,
     .msr_read = env_msr_read,
     .msr_write = env_msr_write,
     .tpr_get = env_tpr_get,

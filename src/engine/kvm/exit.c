@@ -35,6 +35,26 @@ enum engine_exit kvm_vcpu_fail(struct kvm_vcpu *v, int code, const char *fmt, ..
 
 /* ---- accesses ------------------------------------------------------------ */
 
+/* What a device takes of it at once. */
+static uint32_t string_io(struct kvm_vcpu *v, uint8_t *data)
+{
+    const struct kvm_run *run = v->run;
+    bool write = run->io.direction == KVM_EXIT_IO_OUT;
+    uint32_t done = 0;
+    size_t n = 1;
+
+    while (n && run->io.count - done > 1 && GUEST(v)->pio_string) {
+        n = GUEST(v)->pio_string(OPAQUE(v), v->vcpu.index, run->io.port, run->io.size,
+                                 data + done * run->io.size, run->io.count - done, write);
+        done += (uint32_t)n;
+    }
+    if (done && write)
+        COUNT(&v->vcpu.counters, exit_pio_write);
+    else if (done)
+        COUNT(&v->vcpu.counters, exit_pio_read);
+    return done;
+}
+
 /* `count` > 1 is a string instruction: consecutive elements, one port. */
 static void handle_pio(struct kvm_vcpu *v)
 {
@@ -42,7 +62,9 @@ static void handle_pio(struct kvm_vcpu *v)
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
     unsigned size = run->io.size;
 
-    for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+    uint32_t i = string_io(v, data);
+
+    for (data += i * size; i < run->io.count; i++, data += size) {
         uint64_t value = 0;
         if (run->io.direction == KVM_EXIT_IO_OUT) {
             memcpy(&value, data, size);
