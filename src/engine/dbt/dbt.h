@@ -136,6 +136,7 @@ struct dbt_frame {
     uint64_t jump2_mask, jump_tmp[2];       /* of the look-up in jump2[] */
     uint64_t kept[3], kept_flags;           /* rax, rdx, r8 inside a string thunk */
     uint64_t seg_base[X86_SEG_COUNT], kernel_gs_base;
+    uint64_t seg_selector[X86_SEG_COUNT];
     /* Minus the number of bytes that may be read and written from offset 0 on. */
     uint64_t seg_room[2][X86_SEG_COUNT];
     uint64_t tsc_offset, tsc_aux;           /* guest's TSC minus the host's */
@@ -283,7 +284,8 @@ enum {
     DBT_MODE_TSC = 0x2000,                  /* RDTSC is allowed, and the host's plus an offset */
     DBT_MODE_SEGMENTS = 0x4000,             /* outside 64-bit mode: bases and limits count */
     DBT_MODE_STACK16 = 0x8000,              /* with SEGMENTS: the stack pointer is SP */
-    DBT_MODE_CODE64K = 0x10000,             /* CS ends at 64 KiB, else at 4 GiB */
+    DBT_MODE_REAL = 0x10000,                /* a segment's base is 16 times its selector */
+    DBT_MODE_CODE64K = 0x20000,             /* CS ends at 64 KiB, else at 4 GiB */
 };
 
 /* Where code is, `rip` in every structure here: outside 64-bit mode the base of CS in

@@ -68,7 +68,8 @@ uint32_t dbt_mode_key(const struct dbt_vcpu *d)
         return key;
     key |= s->seg[X86_CS].limit == UINT16_MAX ? DBT_MODE_CODE64K : 0;
     if (!flat(&cpu->mode))
-        return key | DBT_MODE_SEGMENTS | (cpu->mode.stack_bits == 16 ? DBT_MODE_STACK16 : 0);
+        return key | DBT_MODE_SEGMENTS | (dbt_segments_real(cpu) ? DBT_MODE_REAL : 0) |
+               (cpu->mode.stack_bits == 16 ? DBT_MODE_STACK16 : 0);
     return key | (unlimited(&s->seg[X86_FS]) ? DBT_MODE_FS : 0) |
            (unlimited(&s->seg[X86_GS]) ? DBT_MODE_GS : 0);
 }

@@ -130,7 +130,7 @@ void dbt_plan(struct dbt_translation *t)
         s->address.size = 0;
         t->at += s->insn.length;
         t->steps++;
-        if (s->insn.ends_block && !dbt_is_flags(&s->insn) && !dbt_system_goes_on(&s->insn))
+        if (s->insn.ends_block && !dbt_is_flags(&s->insn) && !dbt_system_goes_on(t, &s->insn))
             open = plan_branch(t, s);
     }
     if (!t->steps)                  /* dbt_translate's emit_undecodable */

@@ -18,29 +18,8 @@
 #include "engine/dbt/frame.h"
 #include "engine/dbt/system.h"
 #include "engine/dbt/translate.h"
-#include "x86/segment.h"
 
 /* ---- in and out ------------------------------------------------------------- */
-
-/* How much of it may be accessed from its beginning on. Of segments that expand down
- * nothing: the interpreter accesses them. */
-static uint64_t room(const struct x86_mode *m, const struct x86_segment *seg, bool write)
-{
-    bool code = seg->attr & X86_SEG_CODE, allowed = seg->attr & X86_SEG_WRITABLE;
-
-    if (m->protected_mode && ((seg->attr & X86_ATTR_UNUSABLE) || (code && (write || !allowed)) ||
-                              (!code && ((write && !allowed) || seg->attr & X86_SEG_CONFORMING))))
-        return 0;
-    return seg->limit + 1ull;
-}
-
-static void segments_in(const struct x86_cpu *cpu, struct dbt_frame *f)
-{
-    for (unsigned i = 0; i < X86_SEG_COUNT; i++) {
-        f->seg_room[0][i] = -room(&cpu->mode, &cpu->s.seg[i], false);
-        f->seg_room[1][i] = -room(&cpu->mode, &cpu->s.seg[i], true);
-    }
-}
 
 static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
 {
@@ -52,10 +31,10 @@ static void state_in(struct dbt_vcpu *d, struct dbt_frame *f)
     f->no_irq_waiting = !(atomic_load_explicit(&d->interp.vcpu.requests, memory_order_relaxed) &
                           REQUEST_INTR);
     f->x87 = d->x87;
-    for (unsigned i = 0; i < X86_SEG_COUNT; i++)
-        f->seg_base[i] = s->seg[i].base;
+    f->seg_base[X86_FS] = s->seg[X86_FS].base;
+    f->seg_base[X86_GS] = s->seg[X86_GS].base;
     if (d->interp.cpu.mode.code_bits != 64)
-        segments_in(&d->interp.cpu, f);
+        dbt_segments_in(&d->interp.cpu, f);
     f->kernel_gs_base = s->msr.kernel_gs_base;
     f->tsc_offset = d->interp.tsc_offset - d->tsc_base;
     f->tsc_aux = s->msr.tsc_aux;
@@ -87,6 +66,8 @@ static void state_out(struct dbt_vcpu *d, struct dbt_frame *f)
     s->seg[X86_FS].base = f->seg_base[X86_FS];
     s->seg[X86_GS].base = f->seg_base[X86_GS];
     s->msr.kernel_gs_base = f->kernel_gs_base;
+    if (d->interp.cpu.mode.code_bits != 64 && dbt_segments_real(&d->interp.cpu))
+        dbt_segments_out(&d->interp.cpu, f);
 }
 
 static void gs_base_set(struct dbt_vcpu *d, enum dbt_ring ring)

@@ -26,6 +26,12 @@ enum { DBT_XSAVE, DBT_XSAVEOPT, DBT_XSAVEC, DBT_XRSTOR, DBT_XRSTORS };
 dbt_helper dbt_help_xsave, dbt_help_xrstor;
 dbt_helper dbt_help_read_base, dbt_help_write_base, dbt_help_read_seg;
 
+/* Outside 64-bit mode: what translated code wants to know of the segment registers. */
+void dbt_segments_in(const struct x86_cpu *cpu, struct dbt_frame *f);
+/* With DBT_MODE_REAL it may have changed bases and selectors. */
+void dbt_segments_out(struct x86_cpu *cpu, const struct dbt_frame *f);
+bool dbt_segments_real(const struct x86_cpu *cpu);
+
 /* Enters the handler of an exception that the instruction at `rip` raised. */
 enum dbt_helped dbt_event_fault(struct dbt_vcpu *d, struct dbt_frame *f, uint64_t rip,
                                 const struct x86_exception *e);

@@ -112,7 +112,14 @@ void dbt_emit_put(struct dbt_translation *t, unsigned gpr, enum host_reg from);
 bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn);
 bool dbt_emit_pause(struct dbt_translation *t);
 /* May straight code go on behind it, although it ends blocks of the interpreter? */
-bool dbt_system_goes_on(const struct x86_insn *insn);
+bool dbt_system_goes_on(const struct dbt_translation *t, const struct x86_insn *insn);
+/* Leaves for `helper`; `open`: code goes on behind the instruction. True. */
+bool dbt_emit_help(struct dbt_translation *t, dbt_helper *helper, uint32_t operand, bool open);
+
+/* ---- translate_segment.c ------------------------------------------------- */
+bool dbt_emit_segment(struct dbt_translation *t, const struct x86_insn *insn);
+/* Does it load a segment register by stores to the frame? */
+bool dbt_loads_segment(const struct dbt_translation *t, const struct x86_insn *insn);
 
 /* ---- translate_insn.c ---------------------------------------------------- */
 /* Is it copied, with its memory operand as the only thing that is translated? */

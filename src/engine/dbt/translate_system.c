@@ -11,7 +11,7 @@
 #define M(name) ZYDIS_MNEMONIC_##name
 #define FRAME(field) h_frame(offsetof(struct dbt_frame, field))
 
-static bool help(struct dbt_translation *t, dbt_helper *helper, uint32_t operand, bool open)
+bool dbt_emit_help(struct dbt_translation *t, dbt_helper *helper, uint32_t operand, bool open)
 {
     struct dbt_site *site = dbt_exit_here(t, DBT_EXIT_HELPER);
 
@@ -74,37 +74,38 @@ static bool emit_mov(struct dbt_translation *t, const struct x86_insn *insn)
     const struct x86_operand *to = &insn->op[0], *from = &insn->op[1];
 
     if (to->kind == X86_OPND_CR)
-        return help(t, dbt_help_write_cr, DBT_OPERAND(from->reg, to->reg), to->reg == 2);
+        return dbt_emit_help(t, dbt_help_write_cr, DBT_OPERAND(from->reg, to->reg), to->reg == 2);
     if (from->kind == X86_OPND_CR)
-        return help(t, dbt_help_read_cr, DBT_OPERAND(to->reg, from->reg), true);
+        return dbt_emit_help(t, dbt_help_read_cr, DBT_OPERAND(to->reg, from->reg), true);
     if (from->kind == X86_OPND_SEG && to->kind == X86_OPND_GPR)
-        return help(t, dbt_help_read_seg, DBT_OPERAND(to->reg, from->reg | (to->size == 2) << 8),
-                    true);
+        return dbt_emit_help(t, dbt_help_read_seg,
+                             DBT_OPERAND(to->reg, from->reg | (to->size == 2) << 8), true);
     return false;
 }
 
 static bool emit_base(struct dbt_translation *t, const struct x86_insn *insn, dbt_helper *helper,
                       enum x86_seg seg)
 {
-    return help(t, helper, DBT_OPERAND(insn->op[0].reg, seg | (insn->op[0].size == 8) << 8), true);
+    return dbt_emit_help(t, helper,
+                         DBT_OPERAND(insn->op[0].reg, seg | (insn->op[0].size == 8) << 8), true);
 }
 
 static bool emit_invpcid(struct dbt_translation *t, const struct x86_insn *insn)
 {
     return dbt_emit_address(t, insn, true) &&
-           help(t, dbt_help_invpcid, DBT_OPERAND(insn->op[0].reg, 0), false);
+           dbt_emit_help(t, dbt_help_invpcid, DBT_OPERAND(insn->op[0].reg, 0), false);
 }
 
 static bool emit_xsave(struct dbt_translation *t, const struct x86_insn *insn, dbt_helper *helper,
                        uint32_t which)
 {
     return insn->operand_bits == 64 && dbt_emit_address(t, insn, true) &&
-           help(t, helper, which, true);
+           dbt_emit_help(t, helper, which, true);
 }
 
 static bool emit_invlpg(struct dbt_translation *t, const struct x86_insn *insn)
 {
-    return dbt_emit_address(t, insn, true) && help(t, dbt_help_invlpg, 0, false);
+    return dbt_emit_address(t, insn, true) && dbt_emit_help(t, dbt_help_invlpg, 0, false);
 }
 
 /* At CPL 0. */
@@ -112,14 +113,14 @@ static bool emit_privileged(struct dbt_translation *t, const struct x86_insn *in
 {
     switch (insn->mnemonic) {
     case M(SWAPGS): return emit_swapgs(t);
-    case M(SYSRET): return insn->operand_bits == 64 && help(t, dbt_help_sysret, 0, false);
-    case M(IRETQ): return help(t, dbt_help_iret, 0, false);
+    case M(SYSRET): return insn->operand_bits == 64 && dbt_emit_help(t, dbt_help_sysret, 0, false);
+    case M(IRETQ): return dbt_emit_help(t, dbt_help_iret, 0, false);
     case M(MOV): return emit_mov(t, insn);
-    case M(CLTS): return help(t, dbt_help_clts, 0, true);
+    case M(CLTS): return dbt_emit_help(t, dbt_help_clts, 0, true);
     case M(INVLPG): return emit_invlpg(t, insn);
     case M(INVPCID): return emit_invpcid(t, insn);
-    case M(RDMSR): return help(t, dbt_help_rdmsr, 0, true);
-    case M(WRMSR): return help(t, dbt_help_wrmsr, 0, true);
+    case M(RDMSR): return dbt_emit_help(t, dbt_help_rdmsr, 0, true);
+    case M(WRMSR): return dbt_emit_help(t, dbt_help_wrmsr, 0, true);
     case M(XSAVES64): return emit_xsave(t, insn, dbt_help_xsave, DBT_XSAVEC);
     case M(XRSTORS64): return emit_xsave(t, insn, dbt_help_xrstor, DBT_XRSTORS);
     default: return false;
@@ -129,9 +130,9 @@ static bool emit_privileged(struct dbt_translation *t, const struct x86_insn *in
 bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn)
 {
     if (t->code_bits != 64)
-        return false;
+        return dbt_emit_segment(t, insn);
     switch (insn->mnemonic) {
-    case M(SYSCALL): return help(t, dbt_help_syscall, 0, false);
+    case M(SYSCALL): return dbt_emit_help(t, dbt_help_syscall, 0, false);
     case M(RDTSC): return emit_rdtsc(t, false);
     case M(RDTSCP): return emit_rdtsc(t, true);
     case M(RDFSBASE): return emit_base(t, insn, dbt_help_read_base, X86_FS);
@@ -148,11 +149,13 @@ bool dbt_emit_system(struct dbt_translation *t, const struct x86_insn *insn)
 
 bool dbt_emit_pause(struct dbt_translation *t)
 {
-    return help(t, dbt_help_pause, 0, true);
+    return dbt_emit_help(t, dbt_help_pause, 0, true);
 }
 
-bool dbt_system_goes_on(const struct x86_insn *insn)
+bool dbt_system_goes_on(const struct dbt_translation *t, const struct x86_insn *insn)
 {
+    if (dbt_loads_segment(t, insn))
+        return true;
     switch (insn->mnemonic) {
     case M(SWAPGS): case M(RDTSC): case M(RDTSCP): case M(CLTS): case M(RDMSR): case M(WRMSR):
     case M(RDFSBASE): case M(RDGSBASE): case M(WRFSBASE): case M(WRGSBASE):
