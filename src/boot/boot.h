@@ -83,6 +83,7 @@ struct boot_target {
     uint16_t bare_exit_port;
     uint64_t bare_map, bare_map_bytes;
     struct log *log;
+    bool vga_text;                                /* a VGA is there, showing 80x25 text */
 };
 
 /* Opens everything; `modules` ends with NULL or is NULL itself. On failure

@@ -14,6 +14,8 @@
 #include "base/byteorder.h"
 
 enum {   /* offsets in struct boot_params */
+    BP_VIDEO_MODE = 0x006, BP_VIDEO_COLUMNS = 0x007, BP_VIDEO_EGA_BX = 0x00a,
+    BP_VIDEO_LINES = 0x00e, BP_VIDEO_IS_VGA = 0x00f, BP_VIDEO_POINTS = 0x010,
     BP_ACPI_RSDP = 0x070, BP_E820_ENTRIES = 0x1e8, BP_VID_MODE = 0x1fa,
     BP_BOOT_FLAG = 0x1fe, BP_HEADER_MAGIC = 0x202, BP_VERSION = 0x206,
     BP_TYPE_OF_LOADER = 0x210, BP_LOADFLAGS = 0x211, BP_CODE32_START = 0x214,
@@ -37,6 +39,18 @@ static void put_e820(const struct e820_map *map, uint8_t *zp)
         put_le64(e + 8, map->entry[i].size_bytes);
         put_le32(e + 16, map->entry[i].type);
     }
+}
+
+/* What the kernel's setup code would have asked the video BIOS: mode 3. BX is the answer
+ * to INT 10h, AH=12h, BL=10h: colour, 256 KiB. */
+static void put_screen_info(uint8_t *zp)
+{
+    zp[BP_VIDEO_MODE] = 3;
+    zp[BP_VIDEO_COLUMNS] = 80;
+    zp[BP_VIDEO_EGA_BX] = 3;
+    zp[BP_VIDEO_LINES] = 25;
+    zp[BP_VIDEO_IS_VGA] = 1;
+    put_le16(zp + BP_VIDEO_POINTS, 16);
 }
 
 static int place_cmdline(struct boot_job *job, const struct boot_linux *l, uint8_t *zp,
@@ -105,6 +119,8 @@ int boot_linux_params(struct boot_job *job, const struct boot_linux *l, gpa_t *o
 
     put_setup_header(l, zp);
     put_e820(job->target->map, zp);
+    if (job->target->vga_text)
+        put_screen_info(zp);
     put_le64(zp + BP_ACPI_RSDP, job->target->rsdp.v);
     rc = boot_place_table(job, "zero page", sizeof zp, out, err);
     if (!rc)

@@ -34,6 +34,7 @@ struct run_options {
     const char *kernel, *initrd, *append, *start;
     struct option_list modules, disks, cdroms, nets, shares, devices, loads, hypercall_ports;
     uint64_t memory_bytes, cpus, debug_exit_port;
+    const char *vga;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *serial, *debugcon, *log, *trace, *dump_blocks;
     bool no_reboot, test_device, hypercalls;
@@ -67,6 +68,8 @@ static const struct option options[] = {
     {"device", "NAME[,key=value...]", "another device; may be given more than once; 'list'\n"
                                       "shows them and their keys", OPTION_LIST, FIELD(devices),
      .paths = "socket"},
+    {"vga", "std|none[,key=value...]", "video card (default std); 'text=exits', 'width=N' and\n"
+                                      "'height=N' are its keys", OPTION_STRING, FIELD(vga)},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
      FIELD(memory_bytes)},
     {"engine", "NAME", "what executes the guest: auto (the default), or a name;\n"
@@ -318,6 +321,7 @@ static struct machine_config machine_config(struct run *run)
     c.start = o->start;
     c.hypercall_ports = o->hypercall_ports.item;
     c.hypercalls = o->hypercalls;
+    c.vga = o->vga;
     c.memory_bytes = o->memory_bytes;
     c.cpus = (unsigned)o->cpus;
     c.no_reboot = o->no_reboot;

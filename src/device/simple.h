@@ -79,7 +79,7 @@ struct simple_clock_config {
 struct device *simple_clock_new(const struct device_env *env,
                                 const struct simple_clock_config *cfg, struct error **err);
 
-/* Before the guest sets a mode, the card shows `text_screen` (vga_text.h), which outlives
+/* Before the guest sets a mode, the card shows `text_screen` (text_screen.h), which outlives
  * it. The card owns its display. */
 enum { SIMPLE_VIDEO_BYTES = 32 << 20 };
 struct device *simple_video_new(const struct device_env *env, const struct simple_slot *slot,

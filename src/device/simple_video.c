@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "device/simple.h"
-#include "device/vga_text.h"
+#include "device/text_screen.h"
 #include "display/display.h"
 #include "display/font.h"
 #include "display/text.h"
@@ -136,7 +136,7 @@ static void refresh(void *opaque)
     struct mode m = decode(v->mode);
 
     if (!v->mode || !memory) {
-        vga_text_paint(v->text, v->display);
+        text_screen_paint(v->text, v->display);
         return;
     }
     if (v->repaint)
@@ -153,7 +153,7 @@ static void invalidate(void *opaque)
     struct simple_video *v = opaque;
 
     v->repaint = true;
-    vga_text_invalidate(v->text);
+    text_screen_invalidate(v->text);
 }
 
 static bool text(void *opaque, struct strbuf *out)
@@ -165,7 +165,7 @@ static bool text(void *opaque, struct strbuf *out)
     if (v->mode && m.graphics)
         return false;
     if (!v->mode || !memory)
-        vga_text_lines(v->text, out);
+        text_screen_lines(v->text, out);
     for (unsigned row = 0; v->mode && memory && row < m.height; row++)
         font_add_line(out, memory + (size_t)row * m.width, m.width, 1);
     return true;

@@ -64,6 +64,7 @@ struct machine_config {
     const char *const *loads;      /* raw images, FILE@ADDRESS, likewise */
     const char *start;             /* how they start, MODE[@ADDRESS] (boot/raw.h), or NULL */
     const char *const *hypercall_ports;   /* NAME=PORT (device/hypercall.h), likewise */
+    const char *vga;               /* text of --vga; NULL: as it comes */
     uint64_t memory_bytes;
     unsigned cpus;
     bool no_reboot;                /* a reset ends the machine */

@@ -19,6 +19,7 @@
 #include "machine/pc_devices.h"
 #include "machine/pc_firmware.h"
 #include "machine/pc_map.h"
+#include "machine/pc_vga.h"
 #include "machine/plug.h"
 #include "memory/memory.h"
 #include "pci/pci.h"
@@ -176,6 +177,8 @@ static int pc_build(struct machine *m, struct error **err)
     wiring.msi = msi_of(m);
     if (!rc)
         rc = pc_devices_make(&wiring, err);
+    if (!rc)
+        rc = pc_vga_make(&wiring, err);
     if (!rc) {
         const struct plug plug = {m, &env, pci_bus_of(wiring.pci), gsi_line};
 
@@ -192,7 +195,7 @@ static int pc_reset(struct machine *m, struct error **err)
 {
     const struct pc *pc = m->board;
     struct boot_target target = {.memory = m->memory, .map = &pc->map, .rsdp = gpa(PC_ROM),
-                                 .log = m->log};
+                                 .log = m->log, .vga_text = pc_vga_wanted(m)};
     struct x86_state start = {0};
     int rc;
 

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
-#include "device/vga_text.h"
+#include "device/text_screen.h"
 #include "irqchip/intc.h"
 #include "machine/simple_board.h"
 #include "memory/memory.h"
@@ -30,7 +30,7 @@ static unsigned ram_layout(const struct machine *m, struct ram out[RAMS_MAX])
 {
     const struct simple_board *b = m->board;
     const uint64_t bytes = m->config.memory_bytes, low = min_u64(bytes, SIMPLE_LOW_END);
-    const uint64_t window_end = SIMPLE_TEXT_WINDOW + VGA_TEXT_WINDOW_BYTES;
+    const uint64_t window_end = SIMPLE_TEXT_WINDOW + TEXT_SCREEN_WINDOW_BYTES;
     unsigned n = 0;
 
     if (b->text_window) {

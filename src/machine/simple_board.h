@@ -19,7 +19,7 @@
 #define SIMPLE_HIGH          0x100000000ull
 #define SIMPLE_MAPPED_BYTES  0x80000000ull      /* of table and device memory, for ELF programs */
 #define SIMPLE_DEBUG_EXIT    0xf4
-#define SIMPLE_TEXT_WINDOW   0xb8000ull        /* VGA_TEXT_WINDOW_BYTES of it */
+#define SIMPLE_TEXT_WINDOW   0xb8000ull        /* TEXT_SCREEN_WINDOW_BYTES of it */
 
 struct simple_board {
     struct e820_map map;

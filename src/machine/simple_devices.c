@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "device/debug_exit.h"
 #include "device/hypercall.h"
-#include "device/vga_text.h"
+#include "device/text_screen.h"
 #include "irqchip/intc.h"
 #include "machine/simple_board.h"
 #include "memory/memory.h"
@@ -140,14 +140,16 @@ static int make_power(struct simple_wiring *w, struct error **err)
 
 static int make_video(struct simple_wiring *w, struct error **err)
 {
-    const struct vga_text_config text = {.window = w->board->text_window ? SIMPLE_TEXT_WINDOW : 0};
+    const struct text_screen_config text = {
+        .window = w->board->text_window ? SIMPLE_TEXT_WINDOW : 0,
+    };
     struct simple_slot slot;
     struct device *dev;
     int rc = simple_take_slot(w, RING3_SIMPLE_VIDEO, "video", SIMPLE_VIDEO_BYTES, &slot, err);
 
     if (rc)
         return rc;
-    w->board->text = vga_text_new(w->env, &text, err);
+    w->board->text = text_screen_new(w->env, &text, err);
     rc = made(w, w->board->text, err);
     if (rc)
         return rc;
@@ -179,7 +181,7 @@ static int make_debug_exit(struct simple_wiring *w, struct error **err)
 
 static void screen_put(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
 {
-    vga_text_put(opaque, first, cells, count);
+    text_screen_put(opaque, first, cells, count);
 }
 
 static int make_hypercalls(struct simple_wiring *w, struct error **err)

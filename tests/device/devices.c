@@ -25,8 +25,9 @@
 #include "device/simple.h"
 #include "device/sysport.h"
 #include "device/testdev.h"
+#include "device/text_screen.h"
 #include "device/uart16550.h"
-#include "device/vga_text.h"
+#include "device/vga.h"
 #include "display/display.h"
 #include "display/input.h"
 #include "irqchip/intc.h"
@@ -490,14 +491,14 @@ static int simple_make(struct rig *rig, const struct device_env *env, struct err
     struct simple_slot power = simple_slot(rig, 3, 0);
     struct simple_keyboard_config keyboard = {.slot = simple_slot(rig, 4, 0)};
     struct simple_slot video = simple_slot(rig, 5, SIMPLE_VIDEO_BYTES);
-    const struct vga_text_config text = {0};
+    const struct text_screen_config text = {0};
 
     rig->device[rig->devices++] = simple_serial_new(&with, &serial, err);
     rig->device[rig->devices++] = simple_timer_new(&with, &timer, err);
     rig->device[rig->devices++] = simple_clock_new(&with, &clock, err);
     rig->device[rig->devices++] = simple_power_new(&with, &power, err);
     rig->device[rig->devices++] = simple_keyboard_new(&with, &keyboard, err);
-    rig->device[rig->devices++] = vga_text_new(&with, &text, err);
+    rig->device[rig->devices++] = text_screen_new(&with, &text, err);
     rig->device[rig->devices++] = simple_video_new(&with, &video, rig->device[5], err);
     return simple_ports_init(&p->ports, env->bus, SIMPLE_FIRST, SIMPLE_DEVICES, err);
 }
@@ -525,7 +526,7 @@ static uint64_t simple_poke(struct rig *rig, struct rig_random *r)
     case 1:
         return keys->key(keys->opaque, (unsigned)rig_random_below(r, 300), rig_random(r) & 1);
     case 2:
-        vga_text_put(rig->device[5], (unsigned)rig_random_below(r, VGA_TEXT_CELLS), cell, 1);
+        text_screen_put(rig->device[5], (unsigned)rig_random_below(r, TEXT_SCREEN_CELLS), cell, 1);
         display_refresh(simple_video_display(rig->device[6]));
         break;
     default:
@@ -575,6 +576,41 @@ static uint64_t hypercall_poke(struct rig *rig, struct rig_random *r)
     return value;
 }
 
+/* ---- vga: the registers; tests/unit/device_vga.c has the memory ---- */
+
+static int vga_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct pci_bus_config pci = {
+        .ecam = PCI_ECAM, .memory = {0xc0000000, 1 << 20}, .line = pci_rig_line,
+        .line_opaque = rig, .msi = {pci_rig_msi, rig},
+    };
+    struct vga_config cfg = {.slot = 2};
+
+    if (one(rig, pci_bus_new(env, &pci, err)))
+        return -1;
+    cfg.pci = pci_bus_of(rig->device[0]);
+    rig->device[1] = vga_new(env, &cfg, err);
+    rig->devices = 2;
+    return rig->device[1] ? 0 : -1;
+}
+
+static void vga_kit_destroy(struct rig *rig)
+{
+    while (rig->devices)
+        device_destroy(rig->device[--rig->devices]);
+}
+
+static uint64_t vga_poke(struct rig *rig, struct rig_random *r)
+{
+    static const uint16_t ports[] = {0x3c0, 0x3c4, 0x3c6, 0x3c8, 0x3ce, 0x3d4, 0x1ce};
+    uint16_t port = ports[rig_random_below(r, ARRAY_SIZE(ports))];
+
+    display_refresh(vga_display(rig->device[1]));
+    if (rig_random_below(r, 2))
+        bus_write(rig->bus, BUS_PIO, port, 2, rig_random(r) & 0xff1f);
+    return bus_read(rig->bus, BUS_PIO, port + (port == 0x3c0 ? 0x1a : 1), 1);
+}
+
 const struct kit_row kit_rows[] = {
     {"e1000", net_cards_e1000, net_cards_destroy, net_cards_poke},
     {"virtio-net-pci", net_cards_virtio, net_cards_destroy, net_cards_poke},
@@ -597,5 +633,6 @@ const struct kit_row kit_rows[] = {
     {"sysport", sysport_make, NULL, NULL},
     {"testdev", testdev_make, NULL, NULL},
     {"uart16550", uart_make, NULL, uart_poke},
+    {"vga", vga_make, vga_kit_destroy, vga_poke},
 };
 const size_t kit_row_count = ARRAY_SIZE(kit_rows);
