@@ -8,6 +8,7 @@
 #   make check    the fast tests only (under a minute, no privileges, no guest)
 #   make bench    measurements beside QEMU TCG where it is installed (BENCH_ARGS='--rounds 1')
 #   make bench-engines   programs natively and on every engine (BENCH_ARGS='--programs fib')
+#   make bench-io     an emulated disk beside hypercalls (BENCH_ARGS='--sectors 1000000')
 #   make install  DESTDIR= and prefix= as usual
 #   make clean    removes build directories (the downloaded guest stays in .cache)
 
@@ -21,7 +22,7 @@ SHELL       = /bin/bash
 
 export BUILD
 
-.PHONY: all run image guests test check bench bench-engines install clean distclean setup
+.PHONY: all run image guests test check bench bench-engines bench-io install clean distclean setup
 
 # Even --quiet, Ninja says that it had nothing to do, and prints all of Meson's
 # output when it runs that again.
@@ -77,6 +78,9 @@ bench: all $(GUEST)/initrd.cpio.gz
 bench-engines: all $(GUEST)/initrd.cpio.gz
 	@tools/setup build guest bench
 	@bench/engines/run $(BENCH_ARGS)
+
+bench-io: all
+	@bench/io $(BENCH_ARGS)
 
 # The prefix first: what is installed where is settled when Meson runs again.
 install: $(BUILD)/build.ninja

@@ -18,12 +18,17 @@ static void device_left(struct machine *m, unsigned vcpu, uint8_t before)
     engine_vcpu_does(m->vcpu[vcpu].engine, (enum engine_doing)before);
 }
 
-static void count_exit(struct machine *m, unsigned vcpu, enum hypercall_exit kind)
+static void count_exits(struct machine *m, unsigned vcpu, enum hypercall_exit kind, uint64_t by)
 {
     _Atomic uint64_t *n = &m->vcpu[vcpu].exits[kind];
 
-    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by,
                           memory_order_relaxed);
+}
+
+static void count_exit(struct machine *m, unsigned vcpu, enum hypercall_exit kind)
+{
+    count_exits(m, vcpu, kind, 1);
 }
 
 static uint64_t pio_read(void *guest, unsigned vcpu, uint16_t port, unsigned size)
@@ -56,6 +61,8 @@ static size_t pio_string(void *guest, unsigned vcpu, uint16_t port, unsigned siz
     struct machine *m = guest;
     uint8_t before = device_entered(m, vcpu);
     size_t done = bus_string(m->bus, port, size, buf, count, write);
+
+    count_exits(m, vcpu, write ? HYPERCALL_IO_OUT : HYPERCALL_IO_IN, done);
 
     device_left(m, vcpu, before);
     return done;

@@ -239,7 +239,7 @@ const struct machine_ops machine_simple = {
 
 const struct machine_ops machine_teach = {
     .name = "teach",
-    .summary = "the simple machine with VGA text at 0xB8000, for comparing ways of I/O",
+    .summary = "the simple machine with VGA text and an ATA disk, for comparing ways of I/O",
     .own_irqchip = true,
     .takes_images = true,
     .defaults = simple_defaults,

@@ -31,7 +31,8 @@ struct simple_board {
     struct { uint64_t base, bytes; } memory[SIMPLE_PORTS_MAX];
     unsigned devices;
     struct device *serial, *text, *keyboard;
-    struct block *disk;                          /* of the first one; its device owns it */
+    struct block *disk;                          /* of the first one; its device owns it,
+                                                    ATA on machine teach */
     uint16_t power_port;
 };
 

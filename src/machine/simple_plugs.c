@@ -13,11 +13,15 @@
 #include "base/strbuf.h"
 #include "block/block.h"
 #include "bus/bus.h"
+#include "device/ata.h"
+#include "irqchip/intc.h"
 #include "machine/plug.h"
 #include "machine/simple_board.h"
 #include "net/net.h"
 #include "net/options.h"
 #include "ring3/simple.h"
+
+enum { ATA_PIN = 14 };
 
 struct disk_params {
     char *file, *format;
@@ -46,6 +50,26 @@ static int hand_on(struct error *why, struct error **err)
     return -code;
 }
 
+/* As a PC has it, on machine teach: the hypercalls write to the same image. */
+static int add_ata(struct simple_wiring *w, struct block *block, bool write_back,
+                   struct error **err)
+{
+    const struct ata_config channel = {
+        .name = "ata0", .command = ATA_PRIMARY, .control = ATA_PRIMARY_CONTROL,
+        .irq = intc_gsi(w->machine->intc, ATA_PIN),
+    };
+    const struct ata_drive_config drive = {.kind = ATA_DISK, .name = "disk0", .block = block,
+                                           .write_back = write_back};
+    struct device *dev = ata_new(w->env, &channel, err);
+
+    if (!dev) {
+        block_close(block, NULL);
+        return -EIO;
+    }
+    machine_add_device(w->machine, dev);
+    return ata_attach(dev, 0, &drive, err);
+}
+
 static int add_disk(struct simple_wiring *w, const struct disk_params *d, unsigned index,
                     struct error **err)
 {
@@ -62,6 +86,10 @@ static int add_disk(struct simple_wiring *w, const struct disk_params *d, unsign
 
     if (!block)
         return -EIO;
+    if (!w->board->disk)
+        w->board->disk = block;
+    if (w->board->text_window && !index)
+        return add_ata(w, block, d->cache == BLOCK_WRITEBACK || d->cache == BLOCK_NONE, err);
     snprintf(name, sizeof name, "disk%u", index);
     if (simple_take_slot(w, RING3_SIMPLE_DISK, name, SIMPLE_DISK_BYTES, &slot, err) == 0)
         dev = simple_disk_new(w->env, &slot, block, err);
@@ -70,8 +98,6 @@ static int add_disk(struct simple_wiring *w, const struct disk_params *d, unsign
         return -EIO;
     }
     machine_add_device(w->machine, dev);
-    if (!w->board->disk)
-        w->board->disk = block;
     return 0;
 }
 

@@ -44,6 +44,9 @@ RUNS = [
     (SIMPLE + kernel('paging'), 0, 'one page, two addresses\nmapped when it was needed\n'),
     (SIMPLE + kernel('disk_simple') + ['--disk', 'DISK'], 0, '128 sectors\nthe same came back\n'),
     (SIMPLE + kernel('disk_paravirtual') + ['--disk', 'DISK'], 0, 'the same came back\n'),
+    (TEACH + kernel('disk_emulated') + ['--disk', 'DISK'], 0, '128 sectors\n'
+     'the same came back\nan error, as it should be\n'),
+    (TEACH + kernel('disk_paravirtual') + ['--disk', 'DISK'], 0, 'the same came back\n'),
     (TEACH + kernel('vga_emulated'), 0, '2218 exits\n'),
     (TEACH + kernel('vga_paravirtual'), 0, '5 exits\n'),
     (SIMPLE + kernel('smp') + ['--cpus', '4', '--append', '4'], 0, '4 processors\n'),
