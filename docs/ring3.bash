@@ -5,7 +5,7 @@ _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image doctor help version"
-    local run_options="--kernel --initrd --append --module --disk --cdrom --net --share --device --vga --load --start --memory --engine --machine --cpu
+    local run_options="--kernel --firmware --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --vga --load --start --memory --engine --machine --cpu
         --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
@@ -19,7 +19,7 @@ _ring3()
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
 
     case ${COMP_WORDS[1]}:$prev in
-    run:--kernel|run:--initrd|run:--module|run:--load|run:--disk|run:--cdrom|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
+    run:--kernel|run:--firmware|run:--option-rom|run:--initrd|run:--module|run:--load|run:--disk|run:--cdrom|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames ;;
     run:--engine)

@@ -29,6 +29,7 @@
     X(MEMORY,    "memory",    "memory map changes")                 \
     X(TRANSLATE, "translate", "blocks decoded or translated")       \
     X(BOOT,      "boot",      "what the loaders put where")         \
+    X(FIRMWARE,  "firmware",  "what the firmware says of itself")   \
     X(ENGINE,    "engine",    "engine choice and calibration")
 
 enum log_category {

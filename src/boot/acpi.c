@@ -100,19 +100,35 @@ static void add_isa_device(struct aml *a, const struct acpi_isa_device *d)
 
 enum { PCI_SLOTS = 32, PCI_PINS = 4, PCI_CONFIG_PORTS = 0xcf8 };
 
-/* 6.2.13: every slot and pin, straight to its GSI. */
-static void add_pci_routing(struct aml *a, const struct acpi_pci *pci)
+/* 6.2.13: every slot and pin, straight to its interrupt. */
+static void add_pci_lines(struct aml *a, const struct acpi_pci *pci, const char *name, bool apic)
 {
-    size_t prt = aml_name_package_open(a, "_PRT", PCI_SLOTS * PCI_PINS);
+    size_t prt = aml_name_package_open(a, name, PCI_SLOTS * PCI_PINS);
 
     for (uint32_t slot = 0; slot < PCI_SLOTS; slot++) {
         for (uint32_t pin = 0; pin < PCI_PINS; pin++) {
+            uint32_t line = (slot + pin + pci->gsis - 1) % pci->gsis;
             const uint32_t entry[4] = {slot << 16 | 0xffff, pin, 0,
-                                       pci->first_gsi + (slot + pin) % pci->gsis};
+                                       apic ? pci->first_gsi + line : pci->irq[line]};
 
             aml_package(a, entry, ARRAY_SIZE(entry));
         }
     }
+    aml_close(a, prt);
+}
+
+/* The system says by _PIC (5.8.1) whether it uses the IOAPIC. */
+static void add_pci_routing(struct aml *a, const struct acpi_pci *pci)
+{
+    size_t prt, use;
+
+    add_pci_lines(a, pci, "PRTP", false);
+    add_pci_lines(a, pci, "PRTA", true);
+    prt = aml_method_open(a, "_PRT", 0);
+    use = aml_if_open(a, "\\PICM");
+    aml_return(a, "PRTA");
+    aml_close(a, use);
+    aml_return(a, "PRTP");
     aml_close(a, prt);
 }
 
@@ -132,6 +148,9 @@ static void add_pci(struct aml *a, const struct acpi_pci *pci)
     aml_resource_io_window(&crs, 0, PCI_CONFIG_PORTS - 1);
     aml_resource_io_window(&crs, PCI_CONFIG_PORTS + 8, 0xffff);
     aml_resource_memory_window(&crs, pci->memory.base, pci->memory.base + pci->memory.size - 1);
+    if (pci->memory2.size)
+        aml_resource_memory_window(&crs, pci->memory2.base,
+                                   pci->memory2.base + pci->memory2.size - 1);
     if (pci->memory64.size)
         aml_resource_memory_window(&crs, pci->memory64.base,
                                    pci->memory64.base + pci->memory64.size - 1);
@@ -177,6 +196,10 @@ static uint8_t *build_dsdt(struct area *area)
     if (cfg->s3_sleep_type)
         aml_name_package(&a, "\\_S3_", s3, sizeof s3);
     aml_name_package(&a, "\\_S5_", s5, sizeof s5);
+    aml_name_int(&a, "\\PICM", 0);
+    scope = aml_method_open(&a, "\\_PIC", 1);
+    aml_store_arg0(&a, "\\PICM");
+    aml_close(&a, scope);
     scope = aml_scope_open(&a, "\\_SB_");
     for (unsigned i = 0; i < cfg->cpus; i++)
         add_cpu(&a, i);

@@ -37,12 +37,14 @@ struct acpi_window {
     uint64_t base, size;
 };
 
-/* One PCI bus. INTx pin p of slot s is GSI first_gsi + (s + p) % gsis. */
+/* One PCI bus. INTx pin p (0 .. 3) of slot s is on line (s + p - 1) % gsis, which is GSI
+ * first_gsi + line, and ISA interrupt irq[line] for a system that does without the IOAPIC. */
 struct acpi_pci {
     bool present;
     uint64_t ecam;             /* 1 MiB of configuration space; 0 = by ports only */
-    struct acpi_window memory, memory64;
+    struct acpi_window memory, memory2, memory64;
     unsigned first_gsi, gsis;
+    uint8_t irq[4];
 };
 
 /* A virtio-mmio device (LNRO0005). */

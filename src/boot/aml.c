@@ -12,7 +12,8 @@
 enum {
     AML_NAME = 0x08, AML_BYTE = 0x0a, AML_WORD = 0x0b, AML_DWORD = 0x0c, AML_STRING = 0x0d,
     AML_QWORD = 0x0e, AML_SCOPE = 0x10, AML_BUFFER = 0x11, AML_PACKAGE = 0x12, AML_EXT = 0x5b,
-    AML_EXT_DEVICE = 0x82,
+    AML_EXT_DEVICE = 0x82, AML_METHOD = 0x14, AML_ARG0 = 0x68, AML_STORE = 0x70, AML_IF = 0xa0,
+    AML_RETURN = 0xa4,
 };
 enum { RESOURCE_IRQ = 0x22, RESOURCE_IO = 0x47, RESOURCE_END = 0x79, RESOURCE_MEMORY32 = 0x86,
        RESOURCE_DWORD = 0x87, RESOURCE_WORD = 0x88, RESOURCE_GSI = 0x89, RESOURCE_QWORD = 0x8a };
@@ -90,6 +91,40 @@ size_t aml_device_open(struct aml *a, const char *name)
     mark = a->len;
     put_name(a, name);
     return mark;
+}
+
+size_t aml_method_open(struct aml *a, const char *name, unsigned args)
+{
+    size_t mark;
+
+    put_byte(a, AML_METHOD);
+    mark = a->len;
+    put_name(a, name);
+    put_byte(a, (uint8_t)args);
+    return mark;
+}
+
+size_t aml_if_open(struct aml *a, const char *name)
+{
+    size_t mark;
+
+    put_byte(a, AML_IF);
+    mark = a->len;
+    put_name(a, name);
+    return mark;
+}
+
+void aml_return(struct aml *a, const char *name)
+{
+    put_byte(a, AML_RETURN);
+    put_name(a, name);
+}
+
+void aml_store_arg0(struct aml *a, const char *name)
+{
+    put_byte(a, AML_STORE);
+    put_byte(a, AML_ARG0);
+    put_name(a, name);
 }
 
 static void name_open(struct aml *a, const char *name)

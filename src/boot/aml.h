@@ -24,6 +24,12 @@ size_t aml_scope_open(struct aml *a, const char *name);
 size_t aml_device_open(struct aml *a, const char *name);
 void aml_close(struct aml *a, size_t mark);
 
+/* Method(name, args) { If (name) { ... } Return (name) }: what _PRT and _PIC need. */
+size_t aml_method_open(struct aml *a, const char *name, unsigned args);
+size_t aml_if_open(struct aml *a, const char *name);
+void aml_return(struct aml *a, const char *name);
+void aml_store_arg0(struct aml *a, const char *name);
+
 void aml_name_int(struct aml *a, const char *name, uint64_t value);
 void aml_name_string(struct aml *a, const char *name, const char *text);
 void aml_name_eisaid(struct aml *a, const char *name, const char id[7]);   /* "PNP0501" */

@@ -281,7 +281,7 @@ static int read_text(struct ini *ini, struct error **err)
                          strerror(code));
     if (n > FILE_MAX_BYTES || memchr(ini->text, '\0', n)) {
         error_set(err, EINVAL, "'%s' is not a configuration file", ini->path);
-        error_hint(err, "a kernel is given with --kernel, a disk with --disk");
+        error_hint(err, "a kernel is given with --kernel");
         return -EINVAL;
     }
     return 0;

@@ -108,6 +108,7 @@ static int print_help(void)
 {
     printf("ring3 runs x86-64 virtual machines.\n\n"
            "  ring3 run --kernel FILE [--initrd FILE] [--append TEXT] [--memory SIZE] ...\n"
+           "  ring3 run DISK|ISO [--memory SIZE] ...  (by BIOS, or --firmware uefi)\n"
            "  ring3 run FILE.ini        (every option is a key of the same name)\n\n"
            "Commands (ring3 COMMAND --help tells more):\n");
     for (const struct cli_verb *v = cli_verbs; v->name; v++)

@@ -32,6 +32,9 @@
 
 struct run_options {
     const char *kernel, *initrd, *append, *start;
+    const char *firmware, *boot;
+    const char *image;                 /* the operand, when it is a disk */
+    struct option_list option_roms;
     struct option_list modules, disks, cdroms, nets, shares, devices, loads, hypercall_ports;
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *vga;
@@ -44,6 +47,12 @@ struct run_options {
 static const struct option options[] = {
     {"kernel", "FILE", "boot this kernel: bzImage, ELF with a PVH entry, multiboot",
      OPTION_STRING, FIELD(kernel), .paths = "*"},
+    {"firmware", "bios|uefi|FILE", "what starts the disks: a BIOS (the default), UEFI, or an image",
+     OPTION_STRING, FIELD(firmware), .paths = "*"},
+    {"boot", "ORDER", "disk,cdrom,net (the default), or names (id=) of devices",
+     OPTION_STRING, FIELD(boot)},
+    {"option-rom", "FILE", "another ROM for the BIOS to run; may be given more than once",
+     OPTION_LIST, FIELD(option_roms), .paths = "*"},
     {"initrd", "FILE", "initial RAM disk for a Linux kernel", OPTION_STRING, FIELD(initrd),
      .paths = "*"},
     {"append", "TEXT", "command line of the kernel", OPTION_TEXT, FIELD(append)},
@@ -95,7 +104,8 @@ static const struct option options[] = {
     {"test-device", NULL, "the test ports and memory of kvm-unit-tests", OPTION_FLAG,
      FIELD(test_device)},
     {"trace", "CATEGORIES", "log what happens: exits,device,irq,msr,cpuid,exception,\n"
-                            "memory,translate,boot,engine or all", OPTION_STRING, FIELD(trace)},
+                            "memory,translate,boot,firmware,engine or all", OPTION_STRING,
+     FIELD(trace)},
     {"dump-blocks", "FILE", "at the end: guest and host code of every translated block there",
      OPTION_STRING, FIELD(dump_blocks), .paths = "*"},
     {"log", "FILE", "write warnings and traces there instead of to stderr", OPTION_STRING,
@@ -244,6 +254,23 @@ static int check_names(const struct run_options *o, struct error **err)
     return 0;
 }
 
+/* Is there anything that the machine could start? */
+static int check_start(const struct run_options *o, struct error **err)
+{
+    if (machine_find(o->machine)->takes_images || o->kernel || o->firmware)
+        return 0;
+    if (!machine_find(o->machine)->firmware) {
+        error_set(err, EINVAL, "no kernel given");
+        error_hint(err, "use --kernel FILE");
+        return -EINVAL;
+    }
+    if (o->image || o->disks.count || o->nets.count || o->option_roms.count)
+        return 0;
+    error_set(err, EINVAL, "there is nothing to start");
+    error_hint(err, "name a disk image, an ISO, a configuration file, or --kernel FILE");
+    return -EINVAL;
+}
+
 static int check_options(struct run *run, struct error **err)
 {
     const struct run_options *o = &run->options;
@@ -255,12 +282,7 @@ static int check_options(struct run *run, struct error **err)
     if (o->trace && log_parse_categories(o->trace, &mask, err) < 0)
         return error_wrap(err, "--trace");
     atomic_store(&run->logger.trace_mask, mask);
-    if (!o->kernel && !machine_find(o->machine)->takes_images) {
-        error_set(err, EINVAL, "no kernel given");
-        error_hint(err, "use --kernel FILE");
-        return -EINVAL;
-    }
-    return 0;
+    return check_start(o, err);
 }
 
 static void options_defaults(struct run_options *o)
@@ -281,6 +303,20 @@ static void free_lists(struct run_options *o)
             option_list_fini((struct option_list *)((char *)o + row->offset));
 }
 
+/* A configuration file is short and a text; an image has zeros in its first sector. A URL
+ * is an image. */
+static bool operand_is_disk(const char *path)
+{
+    enum { SECTOR = 512 };
+    char start[SECTOR];
+    FILE *f = fopen(path, "re");
+    size_t n = f ? fread(start, 1, sizeof start, f) : 0;
+
+    if (f)
+        fclose(f);
+    return f ? n && memchr(start, 0, n) : strstr(path, "://") != NULL;
+}
+
 /* The file first, so that the command line overrides it wherever the file is
  * named; the lists of the command line follow those of the file. */
 static int read_options(struct run *run, int argc, char **argv, struct error **err)
@@ -293,7 +329,9 @@ static int read_options(struct run *run, int argc, char **argv, struct error **e
     free_lists(&scratch);
     if (r != 0)
         return r;
-    if (file)
+    if (file && operand_is_disk(file))
+        run->options.image = file;
+    else if (file)
         r = ini_load(file, options, &run->options, &run->ini, err);
     return r < 0 ? r : options_parse_operand(options, &run->options, argc, argv, &file, err);
 }
@@ -309,6 +347,11 @@ static struct machine_config machine_config(struct run *run)
     c.cpu = o->cpu;
     c.host_features = o->host_features;
     c.kernel = o->kernel;
+    c.image = o->image;
+    c.firmware = o->firmware;
+    c.boot_order = o->boot;
+    c.option_roms = o->option_roms.item;
+    c.firmware_serial = run->out.pump != NULL;
     c.initrd = o->initrd;
     c.append = o->append;
     c.modules = o->modules.item;

@@ -46,7 +46,8 @@ struct acpi_pm {
     struct timer timer;
     struct log *log;
     struct log_limit sleep_limit;
-    struct bus_claims claims;
+    struct bus *bus;
+    struct bus_claims claims, smi_claims;
 };
 
 static struct acpi_pm *to_pm(struct device *dev)
@@ -311,6 +312,7 @@ static void pm_destroy(struct device *dev)
 
     timer_disarm(&pm->timer);
     bus_claims_release(&pm->claims);
+    bus_claims_release(&pm->smi_claims);
     free(pm);
 }
 
@@ -323,13 +325,27 @@ static const struct device_ops pm_ops = {
     .destroy = pm_destroy,
 };
 
+static int place(struct acpi_pm *pm, uint16_t port, struct error **err)
+{
+    const struct bus_region region = {"acpi pm", port, ACPI_PM_PORTS, block_read, block_write,
+                                      NULL, 4, 0};
+
+    bus_claims_release(&pm->claims);
+    return port ? bus_claims_add(&pm->claims, pm->bus, BUS_PIO, &region, 1, pm, err) : 0;
+}
+
+void acpi_pm_place(struct device *dev, uint16_t port)
+{
+    struct acpi_pm *pm = to_pm(dev);
+
+    if (place(pm, port, NULL) < 0)
+        log_trace(pm->log, DEVICE, "acpi pm: something else is at port 0x%x", port);
+}
+
 struct device *acpi_pm_new(const struct device_env *env, const struct acpi_pm_config *cfg,
                            struct error **err)
 {
-    const struct bus_region regions[] = {
-        {"acpi pm", cfg->port, ACPI_PM_PORTS, block_read, block_write, NULL, 4, 0},
-        {"acpi smi", cfg->smi_port, 1, smi_read, smi_write, NULL, 1, 0},
-    };
+    const struct bus_region smi = {"acpi smi", cfg->smi_port, 1, smi_read, smi_write, NULL, 1, 0};
     struct acpi_pm *pm = calloc(1, sizeof *pm);
 
     if (!pm) {
@@ -342,7 +358,10 @@ struct device *acpi_pm_new(const struct device_env *env, const struct acpi_pm_co
     pm->clock = env->clock;
     pm->log = env->log;
     timer_init(&pm->timer, env->clock, timer_fired, pm);
-    if (bus_claims_add(&pm->claims, env->bus, BUS_PIO, regions, cfg->smi_port ? 2 : 1, pm, err)) {
+    pm->bus = env->bus;
+    if (place(pm, cfg->port, err) ||
+        (cfg->smi_port && bus_claims_add(&pm->smi_claims, env->bus, BUS_PIO, &smi, 1, pm, err))) {
+        bus_claims_release(&pm->claims);
         free(pm);
         return NULL;
     }

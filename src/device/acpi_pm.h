@@ -21,7 +21,7 @@ enum { ACPI_PM_HZ = 3579545, ACPI_PM_RESET_VALUE = 1, ACPI_PM_S3_TYPE = 1, ACPI_
        ACPI_PM_SMI_ENABLE = 0xa1, ACPI_PM_SMI_DISABLE = 0xa0 };
 
 struct acpi_pm_config {
-    uint16_t port;
+    uint16_t port;               /* 0: nowhere until acpi_pm_place() */
     struct irq_line sci;         /* a level */
     bool timer_32bit;            /* as in the FADT's TMR_VAL_EXT */
     struct irq_line rtc;         /* where acpi_pm_rtc_line() leads on to */
@@ -30,6 +30,9 @@ struct acpi_pm_config {
 
 struct device *acpi_pm_new(const struct device_env *env, const struct acpi_pm_config *cfg,
                            struct error **err);
+/* The registers move to `port` (0: nowhere), as a chip set's PMBASE says. A place that is
+ * taken is nowhere, too. */
+void acpi_pm_place(struct device *dev, uint16_t port);
 /* The RTC's interrupt comes through here, since it also wakes from S3. */
 struct irq_line acpi_pm_rtc_line(struct device *dev);
 /* Presses the power button. False when the guest does not listen to it. */

@@ -371,6 +371,14 @@ static void port_write(void *opaque, uint64_t offset, unsigned size, uint64_t va
         cmos_write(rtc, rtc->state.index & (MC146818_CMOS_BYTES - 1), (uint8_t)value);
 }
 
+void mc146818_cmos_set(struct device *dev, unsigned index, uint8_t value)
+{
+    struct mc146818 *rtc = to_rtc(dev);
+
+    BUG_ON(index <= REG_D || index >= MC146818_CMOS_BYTES);
+    rtc->state.cmos[index] = value;
+}
+
 bool mc146818_nmi_masked(struct device *dev)
 {
     return to_rtc(dev)->state.index & NMI_MASK;

@@ -22,6 +22,8 @@ struct mc146818_config {
 
 struct device *mc146818_new(const struct device_env *env, const struct mc146818_config *cfg,
                             struct error **err);
+/* Sets a byte of the memory (14 .. 127), as somebody other than the guest does. */
+void mc146818_cmos_set(struct device *dev, unsigned index, uint8_t value);
 bool mc146818_nmi_masked(struct device *dev);    /* port 0x70 bit 7 */
 
 #endif

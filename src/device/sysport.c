@@ -4,7 +4,7 @@
  *
  * Port 0x92 is from the PS/2 (IBM PS/2 Hardware Interface Technical Reference,
  * "System Control Port A"), 0xCF9 from Intel's chip sets (ICH9 data sheet,
- * 13.7.5). A20 is only remembered: no address is ever masked.
+ * 13.7.5). What A20 means to the memory map is for the other end of its line.
  *
  * 0xCF9 lies inside of the dword port 0xCF8, the PCI configuration address. The
  * two are told apart by the width of the access (PCI 3.0, 3.2.2.3.2: "anything
@@ -61,6 +61,7 @@ static void port_a_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
     uint8_t old = p->state.port_a;
 
     p->state.port_a = (uint8_t)value & (A_FAST_RESET | A_A20);
+    irq_line_set(&p->config.a20, p->state.port_a & A_A20);
     reset_on_rise(p, old, p->state.port_a, A_FAST_RESET);
 }
 
@@ -94,6 +95,14 @@ static void reset_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 static void sysport_reset(struct device *dev)
 {
     to_sysport(dev)->state = (struct sysport_state){.port_a = A_A20};
+    irq_line_set(&to_sysport(dev)->config.a20, true);
+}
+
+static void sysport_resume(struct device *dev)
+{
+    struct sysport *p = to_sysport(dev);
+
+    irq_line_set(&p->config.a20, p->state.port_a & A_A20);
 }
 
 static const struct state_field fields[] = {
@@ -120,6 +129,7 @@ static void sysport_destroy(struct device *dev)
 static const struct device_ops sysport_ops = {
     .type = "sysport",
     .reset = sysport_reset,
+    .resume = sysport_resume,
     .describe = sysport_describe,
     .destroy = sysport_destroy,
 };

@@ -16,6 +16,7 @@ struct sysport_config {
     uint64_t (*dword_read)(void *opaque);
     void (*dword_write)(void *opaque, uint64_t value);
     void *dword_opaque;
+    struct irq_line a20;         /* high: address bit 20 is the processor's */
 };
 
 struct device *sysport_new(const struct device_env *env, const struct sysport_config *cfg,

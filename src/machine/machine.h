@@ -55,7 +55,13 @@ struct machine_config {
     const char *cpu;               /* --cpu text or NULL */
     const char *host_features;     /* --host-features text or NULL */
     const char *kernel, *initrd, *append;
+    /* Without a kernel a firmware runs: NULL or "bios", "uefi", or a file's name. */
+    const char *firmware;
+    const char *boot_order;        /* --boot text or NULL */
+    const char *const *option_roms;
+    bool firmware_serial;          /* firmware shows its screen on the serial port, too */
     const char *const *modules;    /* multiboot modules, NULL-terminated, or NULL */
+    const char *image;             /* the first disk or CD-ROM: a file's name, or NULL */
     const char *const *disks;      /* texts of --disk, NULL-terminated, or NULL */
     const char *const *cdroms;     /* of --cdrom */
     const char *const *nets;       /* of --net */
@@ -96,6 +102,7 @@ struct machine_result {
 struct machine_ops {
     const char *name, *summary;
     bool own_irqchip;              /* not the engine's, whatever it has */
+    bool firmware;                 /* starts one when no kernel is given */
     bool takes_images;             /* starts machine_config.loads */
     void (*defaults)(struct machine_config *cfg);
     /* Maps RAM, makes devices, opens the boot files. Engine VM and vCPUs exist. */

@@ -6,64 +6,21 @@
 #include "machine/impl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "boot/boot.h"
-#include "bus/irq_share.h"
+#include "device/mc146818.h"
 #include "device/uart16550.h"
 #include "irqchip/intc.h"
-#include "machine/pc_devices.h"
+#include "machine/pc_board.h"
 #include "machine/pc_firmware.h"
-#include "machine/pc_map.h"
+#include "machine/pc_fwcfg.h"
 #include "machine/pc_vga.h"
 #include "machine/plug.h"
-#include "memory/memory.h"
 #include "pci/pci.h"
-
-struct pc {
-    struct pc_ram ram[PC_RAM_RANGES];
-    unsigned rams;
-    struct e820_map map;
-    struct device *com1;
-    struct irq_share share[PC_SHARED_GSIS];
-};
-
-/* ---- memory ------------------------------------------------------------ */
-
-static int map_memory(struct machine *m, struct pc *pc, struct error **err)
-{
-    int rc = 0;
-
-    pc->rams = pc_ram_layout(m->config.memory_bytes, pc->ram);
-    pc_e820(m->config.memory_bytes, &pc->map);
-    for (unsigned i = 0; i < pc->rams && !rc; i++)
-        rc = memory_map_ram(m->memory, pc->ram[i].name, gpa(pc->ram[i].base), pc->ram[i].offset,
-                            pc->ram[i].size_bytes, 0, err);
-    if (rc)
-        return rc;
-    if (!memory_map_block(m->memory, "firmware", gpa(PC_ROM), PC_ROM_BYTES, MEMORY_READONLY,
-                          err).p)
-        return -ENOMEM;
-    return 0;
-}
-
-/* RAM as after power-on, and given back to the host. */
-static void clear_memory(struct machine *m, const struct pc *pc)
-{
-    for (unsigned i = 0; i < pc->rams; i++) {
-        const struct pc_ram *r = &pc->ram[i];
-
-        if (fallocate(memory_fd(m->memory), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                      (off_t)r->offset, (off_t)r->size_bytes) == 0)
-            memory_written(m->memory, gpa(r->base), r->size_bytes);
-        else
-            memory_fill(m->memory, gpa(r->base), 0, r->size_bytes);
-    }
-}
 
 /* ---- interrupts -------------------------------------------------------- */
 
@@ -89,14 +46,14 @@ static struct irq_msi msi_of(struct machine *m)
 static struct irq_line gsi_line(struct machine *m, unsigned gsi)
 {
     struct irq_line line = {.set = twin_line_set, .opaque = m, .n = gsi};
-    struct pc *pc = m->board;
+    struct pc *pc = pc_of(m);
     struct irq_share *share;
 
     if (m->intc)
         line = intc_gsi(m->intc, gsi);
-    if (gsi < PC_SHARED_GSI || gsi >= PC_SHARED_GSI + PC_SHARED_GSIS)
+    if (gsi >= PC_GSIS || !(PC_SHARED_GSI_MASK >> gsi & 1))
         return line;
-    share = &pc->share[gsi - PC_SHARED_GSI];
+    share = &pc->share[gsi];
     share->out = line;
     return irq_share_input(share);
 }
@@ -151,56 +108,88 @@ static int make_hypercalls(struct machine *m, const struct device_env *env, stru
     return machine_add_hypercalls(m, env, &cfg, err);
 }
 
-static int pc_build(struct machine *m, struct error **err)
+/* What runs first: a kernel that is given, or a firmware. */
+static int open_images(struct machine *m, struct error **err)
 {
     const struct machine_config *cfg = &m->config;
-    struct device_env env = {
-        .memory = m->memory, .bus = m->bus, .clock = m->clock, .loop = m->loop, .log = m->log,
-        .power = {machine_power, m}, .still = {machine_still_request, m},
-    };
-    struct pc_wiring wiring = {.machine = m, .env = &env, .gsi = gsi_line};
-    struct pc *pc = calloc(1, sizeof *pc);
+    struct pc *pc = pc_of(m);
+
+    if (!cfg->kernel)
+        return pc_rom_open(&pc->rom, cfg->firmware, err);
+    if (cfg->firmware) {
+        error_set(err, EINVAL, "a kernel is started without firmware");
+        error_hint(err, "leave out --firmware or --kernel");
+        return -EINVAL;
+    }
+    int rc = boot_image_open(&m->image, cfg->kernel, cfg->initrd, cfg->modules, cfg->append, err);
+    return rc ? rc : pc_rom_none(&pc->rom, err);
+}
+
+/* VM lock held. */
+static int make_devices(struct machine *m, const struct device_env *env, struct error **err)
+{
+    struct pc *pc = pc_of(m);
+    struct pc_wiring wiring = {.machine = m, .env = env, .gsi = gsi_line};
     int rc;
 
-    if (!pc)
-        return error_set(err, ENOMEM, "cannot make a PC: out of memory");
-    m->board = pc;
-    rc = boot_image_open(&m->image, cfg->kernel, cfg->initrd, cfg->modules, cfg->append, err);
-    if (!rc)
-        rc = map_memory(m, pc, err);
-    if (rc)
-        return rc;
-    machine_lock(m);
     if (m->vm->doorbell)
         bus_doorbell_listen(m->bus, engine_doorbell, m);
-    rc = make_irqchip(m, &env, err);
+    rc = make_irqchip(m, env, err);
     wiring.msi = msi_of(m);
+    if (!rc)
+        rc = pc_memory_make_pam(m, env, err);
     if (!rc)
         rc = pc_devices_make(&wiring, err);
     if (!rc)
         rc = pc_vga_make(&wiring, err);
     if (!rc) {
-        const struct plug plug = {m, &env, pci_bus_of(wiring.pci), gsi_line};
+        const struct plug plug = {m, env, pci_bus_of(pc->pci), gsi_line};
 
         rc = plug_all(&plug, err);
     }
     if (!rc)
-        rc = make_hypercalls(m, &env, err);
+        rc = make_hypercalls(m, env, err);
+    if (!rc && pc->rom.image)
+        rc = pc_fwcfg_fill(m, pc->fwcfg, err);
+    return rc;
+}
+
+static int pc_build(struct machine *m, struct error **err)
+{
+    struct device_env env = {
+        .memory = m->memory, .bus = m->bus, .clock = m->clock, .loop = m->loop, .log = m->log,
+        .power = {machine_power, m}, .still = {machine_still_request, m},
+    };
+    int rc;
+
+    m->board = calloc(1, sizeof(struct pc));
+    if (!m->board)
+        return error_set(err, ENOMEM, "cannot make a PC: out of memory");
+    rc = open_images(m, err);
+    if (!rc)
+        rc = pc_memory_map(m, err);
+    if (rc)
+        return rc;
+    machine_lock(m);
+    rc = make_devices(m, &env, err);
     machine_unlock(m);
-    pc->com1 = wiring.com1;
     return rc;
 }
 
 static int pc_reset(struct machine *m, struct error **err)
 {
-    const struct pc *pc = m->board;
+    const struct pc *pc = pc_of(m);
     struct boot_target target = {.memory = m->memory, .map = &pc->map, .rsdp = gpa(PC_ROM),
                                  .log = m->log, .vga_text = pc_vga_wanted(m)};
     struct x86_state start = {0};
-    int rc;
+    int rc = 0;
 
     machine_reset_devices(m, NULL);
-    clear_memory(m, pc);
+    pc_memory_clear(m);
+    if (pc->rom.image) {
+        x86_state_power_on(&start, true);
+        return vcpus_reset(m, &start, err);
+    }
     rc = pc_firmware_write(m, err);
     if (!rc)
         rc = boot_load(&m->image, &target, &start, err);
@@ -208,16 +197,38 @@ static int pc_reset(struct machine *m, struct error **err)
     return rc ? rc : vcpus_reset(m, &start, err);
 }
 
-/* These have power in S3, or the guest could not wake. */
+/* These have power in S3, or the guest could not wake. That the bridges keep what they
+ * decode (shadow RAM, ACPI registers) is what firmware counts on. */
 static bool powered_in_s3(const struct device *dev)
 {
-    return !strcmp(dev->ops->type, "mc146818") || !strcmp(dev->ops->type, "acpi_pm");
+    static const char *const types[] = {"mc146818", "acpi_pm", "pci-host", "piix"};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
+        if (!strcmp(dev->ops->type, types[i]))
+            return true;
+    return false;
+}
+
+/* The firmware sees by CMOS byte 0x0F that this is no start, as QEMU tells it. */
+static int wake_firmware(struct machine *m, struct error **err)
+{
+    enum { SHUTDOWN_STATUS = 0x0f, S3_RESUME = 0xfe };
+    struct x86_state start;
+
+    machine_reset_devices(m, powered_in_s3);
+    machine_lock(m);
+    mc146818_cmos_set(pc_of(m)->rtc, SHUTDOWN_STATUS, S3_RESUME);
+    machine_unlock(m);
+    x86_state_power_on(&start, true);
+    return vcpus_reset(m, &start, err);
 }
 
 static int pc_wake(struct machine *m, struct error **err)
 {
     struct x86_state start;
 
+    if (pc_of(m)->rom.image)
+        return wake_firmware(m, err);
     if (!pc_firmware_waking(m, &start)) {
         log_warn(m->log, "the guest slept without saying where to wake: reset");
         return pc_reset(m, err);
@@ -253,12 +264,15 @@ static void pc_describe(struct machine *m, struct strbuf *out)
 
 static void pc_destroy(struct machine *m)
 {
+    if (m->board)
+        pc_memory_unmap(m);
     free(m->board);
 }
 
 const struct machine_ops machine_pc = {
     .name = "pc",
-    .summary = "a PC with ISA devices, ACPI and no firmware",
+    .summary = "a PC with PCI, ISA devices and ACPI; starts a kernel or a firmware",
+    .firmware = true,
     .defaults = pc_defaults,
     .build = pc_build,
     .reset = pc_reset,

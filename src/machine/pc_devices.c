@@ -9,15 +9,16 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "boot/acpi.h"
 #include "device/acpi_pm.h"
 #include "device/debug_exit.h"
 #include "device/debugcon.h"
-#include "device/fwcfg.h"
 #include "device/hpet.h"
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
+#include "device/piix.h"
 #include "device/postcode.h"
 #include "device/ps2_keyboard.h"
 #include "device/ps2_mouse.h"
@@ -25,7 +26,9 @@
 #include "device/sysport.h"
 #include "device/testdev.h"
 #include "device/uart16550.h"
-#include "machine/pc_map.h"
+#include "machine/pc_board.h"
+#include "machine/pc_fwcfg.h"
+#include "pci/pam.h"
 #include "pci/pci.h"
 
 static struct irq_line line(struct pc_wiring *w, unsigned gsi)
@@ -55,12 +58,16 @@ uint64_t pc_devices_epoch_ns(const struct machine *m)
 
 static struct device *make_rtc(struct pc_wiring *w, struct error **err)
 {
+    struct pc *pc = pc_of(w->machine);
+    uint8_t cmos[MC146818_CMOS_BYTES];
     const struct mc146818_config cfg = {
-        .port = PC_RTC, .irq = acpi_pm_rtc_line(w->acpi_pm),
+        .port = PC_RTC, .cmos = cmos, .irq = acpi_pm_rtc_line(pc->acpi_pm),
         .base_s = epoch_s(w->machine) - (int64_t)(clock_now_ns(w->env->clock) / 1000000000),
     };
 
-    return mc146818_new(w->env, &cfg, err);
+    pc_cmos(w->machine, cmos);
+    pc->rtc = mc146818_new(w->env, &cfg, err);
+    return pc->rtc;
 }
 
 static struct device *make_keyboard(struct pc_wiring *w, struct error **err)
@@ -83,47 +90,85 @@ static struct device *make_i8042(struct pc_wiring *w, struct error **err)
 {
     const struct i8042_config cfg = {
         .irq = line(w, PC_IRQ_KEYBOARD), .aux_irq = line(w, PC_IRQ_MOUSE),
+        .a20 = pc_memory_a20(w->machine),
         .keyboard = ps2_keyboard_plug(w->keyboard), .mouse = ps2_mouse_plug(w->mouse),
     };
 
     return i8042_new(w->env, &cfg, err);
 }
 
+/* PIRQA to PIRQD as firmware routes them. */
+static const uint8_t pirq_route[PCI_LINES] = {10, 10, 11, 11};
+
 static struct irq_line pci_line(void *opaque, unsigned n)
 {
-    return line(opaque, PC_PCI_GSI + n);
+    return piix_pci_line(pc_of(opaque)->piix, n);
 }
 
 static struct device *make_pci(struct pc_wiring *w, struct error **err)
 {
+    struct pc *pc = pc_of(w->machine);
     struct pci_bus_config cfg = {
         .ecam = PC_PCI_ECAM, .io = {PC_PCI_IO, PC_PCI_IO_BYTES},
-        .memory = {PC_PCI_MEMORY, PC_PCI_MEMORY_BYTES}, .line = pci_line, .line_opaque = w,
-        .first_gsi = PC_PCI_GSI, .msi = w->msi,
+        .memory = {PC_PCI_MEMORY, PC_PCI_MEMORY_BYTES}, .line = pci_line,
+        .line_opaque = w->machine, .msi = w->msi, .unplaced = pc->rom.image,
+        /* Intel 82441FX with QEMU's subsystem, by which firmware knows what it runs on. */
+        .bridge = {.vendor = 0x8086, .device = 0x1237, .class = 0x060000, .revision = 2,
+                   .subsystem_vendor = 0x1af4, .subsystem = 0x1100},
+        .bridge_init = pam_bridge_init, .bridge_changed = pam_bridge_changed,
+        .bridge_opaque = pc->pam,
     };
 
+    memcpy(cfg.irq, pirq_route, sizeof cfg.irq);
     cfg.memory64.size = pc_pci_memory64(w->machine->config.memory_bytes,
                                         w->machine->model->phys_bits, &cfg.memory64.base);
-    w->pci = pci_bus_new(w->env, &cfg, err);
-    return w->pci;
+    pc->pci = pci_bus_new(w->env, &cfg, err);
+    return pc->pci;
+}
+
+static void place_pm(void *opaque, uint16_t port)
+{
+    acpi_pm_place(opaque, port);
+}
+
+static struct device *make_piix(struct pc_wiring *w, struct error **err)
+{
+    struct pc *pc = pc_of(w->machine);
+    struct piix_config cfg = {.pci = pci_bus_of(pc->pci), .slot = PC_PIIX_SLOT,
+                              .pm_place = place_pm, .pm_opaque = pc->acpi_pm};
+
+    for (unsigned irq = 0; irq < PIIX_ISA_IRQS; irq++)
+        if (PC_SHARED_GSI_MASK >> irq & 1)
+            cfg.isa[irq] = line(w, irq);
+    for (unsigned n = 0; n < PCI_LINES; n++)
+        cfg.apic[n] = line(w, PC_PCI_GSI + n);
+    if (!pc->rom.image) {
+        memcpy(cfg.route, pirq_route, sizeof cfg.route);
+        cfg.pm_port = PC_PM;
+    }
+    pc->piix = piix_new(w->env, &cfg, err);
+    return pc->piix;
 }
 
 static struct device *make_sysport(struct pc_wiring *w, struct error **err)
 {
     const struct sysport_config cfg = {.dword_read = pci_address_read,
                                        .dword_write = pci_address_write,
-                                       .dword_opaque = pci_bus_of(w->pci)};
+                                       .dword_opaque = pci_bus_of(pc_of(w->machine)->pci),
+                                       .a20 = pc_memory_a20(w->machine)};
 
     return sysport_new(w->env, &cfg, err);
 }
 
+/* The south bridge says where it is. */
 static struct device *make_acpi_pm(struct pc_wiring *w, struct error **err)
 {
-    const struct acpi_pm_config cfg = {.port = PC_PM, .sci = line(w, PC_SCI),
-                                       .rtc = line(w, PC_IRQ_RTC), .timer_32bit = true};
+    const struct acpi_pm_config cfg = {.sci = line(w, PC_SCI), .rtc = line(w, PC_IRQ_RTC),
+                                       .timer_32bit = true};
+    struct pc *pc = pc_of(w->machine);
 
-    w->acpi_pm = acpi_pm_new(w->env, &cfg, err);
-    return w->acpi_pm;
+    pc->acpi_pm = acpi_pm_new(w->env, &cfg, err);
+    return pc->acpi_pm;
 }
 
 static struct device *make_hpet(struct pc_wiring *w, struct error **err)
@@ -143,8 +188,8 @@ static struct device *make_com1(struct pc_wiring *w, struct error **err)
         .write = s->write, .ready = s->ready, .opaque = s->opaque,
     };
 
-    w->com1 = uart16550_new(w->env, &cfg, err);
-    return w->com1;
+    pc_of(w->machine)->com1 = uart16550_new(w->env, &cfg, err);
+    return pc_of(w->machine)->com1;
 }
 
 static struct device *make_debugcon(struct pc_wiring *w, struct error **err)
@@ -189,21 +234,52 @@ static struct device *make_testdev(struct pc_wiring *w, struct error **err)
 
 static struct device *make_fwcfg(struct pc_wiring *w, struct error **err)
 {
-    const struct machine_config *mc = &w->machine->config;
-    const struct fwcfg_config cfg = {
-        .port = PC_FWCFG,
-        .item = {{FWCFG_SIGNATURE, 4, FWCFG_SIGNATURE_VALUE}, {FWCFG_ID, 4, 1},
-                 {FWCFG_RAM_SIZE, 8, mc->memory_bytes}, {FWCFG_NB_CPUS, 2, mc->cpus},
-                 {FWCFG_MAX_CPUS, 2, mc->cpus}},
-        .items = 5,
-    };
+    struct pc *pc = pc_of(w->machine);
 
-    return fwcfg_new(w->env, &cfg, err);
+    pc->fwcfg = pc_fwcfg_new(w->machine, w->env, err);
+    return pc->fwcfg;
+}
+
+/* SeaBIOS and OVMF tell there what they do: shown line by line. */
+static void firmware_log(void *opaque, const uint8_t *data, size_t len)
+{
+    struct machine *m = opaque;
+    struct pc *pc = pc_of(m);
+
+    for (size_t i = 0; i < len; i++) {
+        bool end = data[i] == '\n' || pc->firmware_line_len == sizeof pc->firmware_line - 1;
+
+        if (end) {
+            pc->firmware_line[pc->firmware_line_len] = 0;
+            log_trace(m->log, FIRMWARE, "%s", pc->firmware_line);
+            pc->firmware_line_len = 0;
+        }
+        if (data[i] >= ' ' && data[i] < 0x7f)
+            pc->firmware_line[pc->firmware_line_len++] = (char)data[i];
+    }
+}
+
+static struct device *make_firmware_log(struct pc_wiring *w, struct error **err)
+{
+    const struct debugcon_config cfg = {.name = "firmware-log", .port = PC_FIRMWARE_LOG,
+                                        .write = firmware_log, .opaque = w->machine};
+
+    return debugcon_new(w->env, &cfg, err);
 }
 
 static bool own_irqchip(const struct machine *m)
 {
     return !m->vm->irqchip;            /* else the 8254 is among the engine's twins */
+}
+
+static bool has_firmware(const struct machine *m)
+{
+    return pc_of(m)->rom.image;
+}
+
+static bool wants_fwcfg(const struct machine *m)
+{
+    return has_firmware(m) || m->config.test_device;
 }
 
 static bool wants_testdev(const struct machine *m)
@@ -217,11 +293,12 @@ static const struct {
 } makers[] = {
     {make_pit, own_irqchip}, {make_acpi_pm, NULL},    {make_rtc, NULL},
     {make_keyboard, NULL},   {make_mouse, NULL},      {make_i8042, NULL},
-    {make_pci, NULL},        {make_sysport, NULL},
+    {make_pci, NULL},        {make_piix, NULL},       {make_sysport, NULL},
     {make_com1, NULL},       {make_hpet, NULL},
     {make_debugcon, NULL},   {make_postcode, NULL},   {make_debug_exit, NULL},
     {make_pvpanic, NULL},    {make_testdev, wants_testdev},
-    {make_fwcfg, wants_testdev},
+    {make_fwcfg, wants_fwcfg},
+    {make_firmware_log, has_firmware},
 };
 
 int pc_devices_make(struct pc_wiring *w, struct error **err)
@@ -247,14 +324,30 @@ int pc_devices_make(struct pc_wiring *w, struct error **err)
     return 0;
 }
 
-void pc_devices_acpi_pci(const struct machine *m, struct acpi_config *acpi)
+/* Where firmware put BARs: below the devices at fixed places, and above 4 GiB wherever they
+ * are, in whole GiB. Without firmware the windows are ours. */
+static void acpi_pci(const struct machine *m, struct acpi_pci *pci)
 {
-    acpi->pci = (struct acpi_pci){
+    const struct pc *pc = pc_of(m);
+    uint64_t first, last;
+
+    *pci = (struct acpi_pci){
         .present = true, .ecam = PC_PCI_ECAM, .memory = {PC_PCI_MEMORY, PC_PCI_MEMORY_BYTES},
         .first_gsi = PC_PCI_GSI, .gsis = PC_PCI_GSIS,
     };
-    acpi->pci.memory64.size = pc_pci_memory64(m->config.memory_bytes, m->model->phys_bits,
-                                              &acpi->pci.memory64.base);
+    memcpy(pci->irq, pirq_route, sizeof pci->irq);
+    if (!pc->rom.image) {
+        pci->memory64.size = pc_pci_memory64(m->config.memory_bytes, m->model->phys_bits,
+                                             &pci->memory64.base);
+        return;
+    }
+    if (m->config.memory_bytes <= PC_PCI_LOWEST)
+        pci->memory = (struct acpi_window){PC_PCI_LOWEST, PC_PCI_ECAM - PC_PCI_LOWEST};
+    pci->memory2 = (struct acpi_window){PC_PCI_MEMORY2, PC_PCI_MEMORY2_END - PC_PCI_MEMORY2};
+    if (pci_bus_high(pci_bus_of(pc->pci), &first, &last)) {
+        pci->memory64.base = first >> 30 << 30;
+        pci->memory64.size = align_up(last + 1, 1ull << 30) - pci->memory64.base;
+    }
 }
 
 void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi)
@@ -269,10 +362,13 @@ void pc_devices_acpi(const struct machine *m, struct acpi_config *acpi)
         {.name = "PEVT", .hid = "QEMU0001", .port = {PC_PVPANIC}, .ports = {1}},
     };
 
+    uint16_t pm = piix_pm_port(pc_of(m)->piix);
+
     _Static_assert(ARRAY_SIZE(devices) <= ACPI_ISA_DEVICES_MAX, "they fit");
-    acpi->pm1_event = PC_PM + ACPI_PM_EVENT;
-    acpi->pm1_control = PC_PM + ACPI_PM_CONTROL;
-    acpi->pm_timer = PC_PM + ACPI_PM_TIMER;
+    acpi_pci(m, &acpi->pci);
+    acpi->pm1_event = pm + ACPI_PM_EVENT;
+    acpi->pm1_control = pm + ACPI_PM_CONTROL;
+    acpi->pm_timer = pm + ACPI_PM_TIMER;
     acpi->pm_timer_32bit = true;
     acpi->power_button = true;
     acpi->has_8042 = true;

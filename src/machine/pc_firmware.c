@@ -68,8 +68,8 @@ static void put_vectors(struct machine *m)
 }
 
 /* ICW2 of both chips as every BIOS sets it, nothing masked (as ICW1 leaves it),
- * the SCI a level. Done in the chips' state, which is the same whether they are
- * ours or the kernel's. */
+ * the SCI and the interrupts of PCI's lines levels. Done in the chips' state, which is the
+ * same whether they are ours or the kernel's. */
 static void set_8259_bases(struct machine *m)
 {
     struct device *all[MACHINE_DEVICES_MAX];
@@ -85,7 +85,7 @@ static void set_8259_bases(struct machine *m)
 
         chip[0].irq_base = VECTOR_MASTER;
         chip[1].irq_base = VECTOR_SLAVE;
-        chip[1].elcr = 1 << (PC_SCI - IRQS_PER_CHIP);
+        chip[1].elcr = (1 << PC_SCI | 1 << 10 | 1 << 11) >> IRQS_PER_CHIP;   /* pirq_route */
         device_resume(all[i]);
     }
     machine_unlock(m);
@@ -105,19 +105,24 @@ static void put_bios_data(struct machine *m)
     memory_write(m->memory, gpa(0x400), bda, sizeof bda);
 }
 
-static void put_acpi_tables(struct machine *m, uint8_t *rom)
+void pc_firmware_acpi(const struct machine *m, struct acpi_config *cfg)
 {
-    uint8_t facs[ACPI_FACS_BYTES];
-    struct acpi_config cfg = {
+    *cfg = (struct acpi_config){
         .cpus = m->cpus, .lapic_base = INTC_LAPIC_BASE, .ioapic_base = INTC_IOAPIC_BASE,
         /* The timer is on pin 2 (irqchip/intc.h); the SCI is a level, active high. */
         .override = {{PC_IRQ_TIMER, 2, 0}, {PC_SCI, PC_SCI, 0xd}}, .overrides = 2,
-        .facs = gpa(PC_FACS),
     };
+    pc_devices_acpi(m, cfg);
+    plug_acpi(m, cfg);
+}
 
-    pc_devices_acpi(m, &cfg);
-    pc_devices_acpi_pci(m, &cfg);
-    plug_acpi(m, &cfg);
+static void put_acpi_tables(struct machine *m, uint8_t *rom)
+{
+    uint8_t facs[ACPI_FACS_BYTES];
+    struct acpi_config cfg;
+
+    pc_firmware_acpi(m, &cfg);
+    cfg.facs = gpa(PC_FACS);
     acpi_facs_build(facs);
     memory_write(m->memory, gpa(PC_FACS), facs, sizeof facs);
     acpi_build(&cfg, rom, ROM_SEGMENT * 16 - PC_ROM, gpa(PC_ROM));

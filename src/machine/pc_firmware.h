@@ -12,8 +12,12 @@
 
 #include "machine/impl.h"
 
+struct acpi_config;
+
 /* The RSDP is at the very start of the firmware area. */
 int pc_firmware_write(struct machine *m, struct error **err);
+/* Everything but the place of the FACS. */
+void pc_firmware_acpi(const struct machine *m, struct acpi_config *cfg);
 /* Registers of the boot processor when it leaves ACPI S3 (ACPI 6.4, 16.3.2). False:
  * the guest said no address. */
 bool pc_firmware_waking(struct machine *m, struct x86_state *start);

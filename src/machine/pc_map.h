@@ -3,11 +3,13 @@
  * pc_map.h - where memory is in a PC.
  *
  *   0           - 640 KiB    RAM; the last KiB is the extended BIOS data area
- *   640 KiB     - 896 KiB    nothing (video memory and option ROMs in a PC)
- *   896 KiB     - 1 MiB      firmware: read-only, holds the ACPI tables
+ *   640 KiB     - 768 KiB    video memory
+ *   768 KiB     - 1 MiB      shadow RAM over the firmware's last 128 KiB (without one: read-only,
+ *                            holds the ACPI tables)
  *   1 MiB       - 3 GiB      RAM
  *   3 GiB       - 3.5 GiB    the hole: PCI memory,
  *   3.5 GiB     - 4 GiB      PCI configuration space, virtio-mmio, IOAPIC, local APIC, others
+ *               - 4 GiB      the firmware's image
  *   4 GiB       -            the rest of RAM
  *   the upper half of what the processor can address, at most from 512 GiB on: PCI memory
  *
@@ -32,6 +34,9 @@
 #define PC_PCI_MEMORY       0xc0000000ull
 #define PC_PCI_MEMORY_BYTES 0x20000000ull
 #define PC_PCI_ECAM         0xe0000000ull
+#define PC_PCI_LOWEST       0x80000000ull   /* where firmware starts when RAM ends below */
+#define PC_PCI_MEMORY2      0xec000000ull   /* or puts BARs under the chip set's own */
+#define PC_PCI_MEMORY2_END  0xfec00000ull
 #define PC_PCI_ECAM_BYTES   0x00100000ull
 #define PC_VIRTIO_MMIO      0xeb000000ull   /* a page for each device */
 #define PC_PCI_IO           0xc000ull

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/params.h"
 #include "device/vga.h"
+#include "machine/pc_board.h"
 #include "pci/pci.h"
 
 enum { SLOT = 2 /* QEMU's */, ROM_BYTES_MAX = 256 << 10 };
@@ -71,7 +72,7 @@ int pc_vga_make(struct pc_wiring *w, struct error **err)
 {
     struct vga_params p = {0};
     struct machine *m = w->machine;
-    struct vga_config cfg = {.pci = pci_bus_of(w->pci), .slot = SLOT};
+    struct vga_config cfg = {.pci = pci_bus_of(pc_of(m)->pci), .slot = SLOT};
     struct device *dev;
     uint8_t *rom;
     int rc = parse(m, &p, err);

@@ -66,6 +66,8 @@ int plug_all(const struct plug *p, struct error **err)
     const struct machine_config *cfg = &p->machine->config;
     int rc = 0;
 
+    if (cfg->image)
+        rc = plug_image(p, cfg->image, err);
     for (size_t i = 0; cfg->disks && cfg->disks[i] && !rc; i++)
         rc = plug_disk(p, cfg->disks[i], err);
     for (size_t i = 0; cfg->cdroms && cfg->cdroms[i] && !rc; i++)
@@ -241,6 +243,8 @@ int plug_virtio(const struct plug *p, struct virtio_device *vd, unsigned transpo
                                  : virtio_pci_new(p->env, p->pci, vd, &why);
     if (dev) {
         machine_add_device(p->machine, dev);
+        if (transport != PLUG_MMIO)
+            plug_bootable_pci(p, dev->name);
         return 0;
     }
     code = why ? why->code : ENOMEM;

@@ -31,7 +31,15 @@ struct virtio_thread;
 enum plug_transport { PLUG_PCI, PLUG_MMIO };
 extern const char *const plug_transport_names[];     /* for PARAM_CHOICE */
 
-enum { PLUG_MMIO_MAX = 32, PLUG_THREADS_MAX = 64 };
+enum { PLUG_MMIO_MAX = 32, PLUG_THREADS_MAX = 64, PLUG_BOOTS_MAX = 64,
+       PLUG_BOOT_PATH_BYTES = 64 };
+
+enum plug_boot { PLUG_BOOT_DISK, PLUG_BOOT_CDROM, PLUG_BOOT_NET };
+
+struct plug_boot_entry {
+    enum plug_boot kind;
+    char name[24], path[PLUG_BOOT_PATH_BYTES];
+};
 
 struct plugs {
     struct block_io *block_io;               /* in the VM's loop; made when first needed */
@@ -44,6 +52,8 @@ struct plugs {
     unsigned threads;
     unsigned mmio_gsi[PLUG_MMIO_MAX];
     unsigned mmios;
+    struct plug_boot_entry boot[PLUG_BOOTS_MAX];     /* what firmware may boot from */
+    unsigned boots;
 };
 
 struct plug {
@@ -67,6 +77,19 @@ void plugs_free(struct machine *m);     /* after the devices; no lock held */
 /* All I/O threads out of their devices, and back. VM lock held. */
 void plugs_lock_threads(struct machine *m);
 void plugs_unlock_threads(struct machine *m);
+struct plugs *plugs_of(struct machine *m);          /* made when first needed */
+
+/*
+ * Firmware may boot from device `name`, at this Open Firmware path: for an ATA drive
+ * "/pci@i0cf8/ide@SLOT,FUNCTION/drive@CHANNEL/disk@UNIT", in hexadecimal digits.
+ */
+void plug_bootable(const struct plug *p, enum plug_boot kind, const char *name, const char *path);
+/* The PCI function made last, if it is of a kind that boots. */
+void plug_bootable_pci(const struct plug *p, const char *name);
+/* The paths in the order that --boot says, a line each; then the others: disks, CD-ROMs,
+ * network cards. -EINVAL: --boot names what there is not. */
+int plug_boot_order(struct machine *m, struct strbuf *out, struct error **err);
+
 /* A thread of its own for the device of that name; with `block_io`, a context in it.
  * NULL with a message. */
 struct iothread *plug_iothread(const struct plug *p, const char *name,
@@ -99,6 +122,8 @@ int plug_cdrom(const struct plug *p, const char *text, struct error **err);
  * cfg->block is taken over, on failure too. */
 int plug_ata_drive(const struct plug *p, const struct ata_drive_config *cfg, struct error **err);
 bool plug_ata_find(const struct machine *m, const char *name, struct device **dev, unsigned *unit);
+/* A disk image or ISO by its name alone: what it is, its content says. */
+int plug_image(const struct plug *p, const char *path, struct error **err);
 int plug_vsock(const struct plug *p, const char *text, struct error **err);
 int plug_share(const struct plug *p, const char *text, struct error **err);
 

@@ -6,6 +6,7 @@
  * in order, CD-ROM drives begin with the second channel, as one would cable them.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static int make_channels(const struct plug *p, struct plugs *s, struct error **e
         {"ata0", ATA_PRIMARY, ATA_PRIMARY_CONTROL, PC_IRQ_ATA_PRIMARY},
         {"ata1", ATA_SECONDARY, ATA_SECONDARY_CONTROL, PC_IRQ_ATA_SECONDARY},
     };
-    struct ide_pci_config ide = {.slot = -1};
+    struct ide_pci_config ide = {.slot = PC_PIIX_SLOT, .function = PC_IDE_FUNCTION};
     struct device *dev;
 
     if (s->ata[0])
@@ -64,6 +65,15 @@ static unsigned place_for(const struct plugs *s, enum ata_kind kind)
     return PLACES;
 }
 
+static void bootable(const struct plug *p, const struct ata_drive_config *cfg, unsigned at)
+{
+    char path[PLUG_BOOT_PATH_BYTES];
+
+    snprintf(path, sizeof path, "/pci@i0cf8/ide@%x,%x/drive@%x/disk@%x", PC_PIIX_SLOT,
+             PC_IDE_FUNCTION, at / ATA_DRIVES, at % ATA_DRIVES);
+    plug_bootable(p, cfg->kind == ATA_DISK ? PLUG_BOOT_DISK : PLUG_BOOT_CDROM, cfg->name, path);
+}
+
 int plug_ata_drive(const struct plug *p, const struct ata_drive_config *cfg, struct error **err)
 {
     struct plugs *s = plugs_of(p->machine);
@@ -82,7 +92,10 @@ int plug_ata_drive(const struct plug *p, const struct ata_drive_config *cfg, str
         block_close(cfg->block, NULL);
         return rc;
     }
-    return ata_attach(s->ata[at / ATA_DRIVES], at % ATA_DRIVES, cfg, err);
+    rc = ata_attach(s->ata[at / ATA_DRIVES], at % ATA_DRIVES, cfg, err);
+    if (!rc)
+        bootable(p, cfg, at);
+    return rc;
 }
 
 bool plug_ata_find(const struct machine *m, const char *name, struct device **dev, unsigned *unit)

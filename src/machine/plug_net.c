@@ -23,6 +23,7 @@ static int plug_e1000(const struct plug *p, const struct net_options *o, const c
     if (!dev)
         return -EIO;
     machine_add_device(p->machine, dev);
+    plug_bootable_pci(p, dev->name);
     return 0;
 }
 

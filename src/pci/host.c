@@ -2,8 +2,7 @@
 /*
  * host.c - the host bridge: two ways to configuration space, windows for BARs.
  *
- * It shows the ID of Intel's Q35 memory controller with QEMU's subsystem, which
- * every system knows and none programs. There is one bus; accesses to others read
+ * There is one bus; accesses to others read
  * all ones, as if nobody answered. Mechanism #1 (PCI 3.0, 3.2.2.3.2) uses dwords at
  * 0xCF8 and 0xCFC; the first port is claimed by whoever has the reset control
  * register inside of it.
@@ -38,6 +37,7 @@ struct pci_bus {
     struct memory *memory;
     struct still_line still;
     struct pci_function *function[PCI_SLOTS * PCI_FUNCTIONS];
+    const struct pci_function *newest;
     struct pci_window io_left, memory_left, memory64_left;
     struct bus_claims claims;
 };
@@ -154,9 +154,9 @@ static int place(struct pci_bus *bus, struct pci_function *f, struct error **err
     return 0;
 }
 
-unsigned pci_intx_gsi(const struct pci_bus *bus, unsigned slot, unsigned pin)
+unsigned pci_intx_line(unsigned slot, unsigned pin)
 {
-    return bus->config.first_gsi + (slot + pin) % PCI_LINES;
+    return (slot + pin + PCI_LINES - 1) % PCI_LINES;
 }
 
 static int add(struct pci_bus *bus, struct pci_function *f, unsigned at, struct error **err)
@@ -176,10 +176,13 @@ static int add(struct pci_bus *bus, struct pci_function *f, unsigned at, struct 
     f->slot = at / PCI_FUNCTIONS;
     f->function = at % PCI_FUNCTIONS;
     bus->function[at] = f;
+    bus->newest = f;
     if (pin) {
-        f->line = bus->config.line(bus->config.line_opaque, (f->slot + pin - 1) % PCI_LINES);
+        unsigned line = pci_intx_line(f->slot, pin - 1);
+
+        f->line = bus->config.line(bus->config.line_opaque, line);
         if (!bus->config.unplaced)
-            f->state->config[PCI_INTERRUPT_LINE] = (uint8_t)pci_intx_gsi(bus, f->slot, pin - 1);
+            f->state->config[PCI_INTERRUPT_LINE] = bus->config.irq[line];
     }
     memcpy(f->initial, f->state->config, PCI_CONFIG_BYTES);
     pci_function_map(f);
@@ -217,7 +220,11 @@ void pci_bus_remove(struct pci_bus *bus, struct pci_function *f)
     pci_function_unmap(f);
     bus->function[f->slot * PCI_FUNCTIONS + f->function] = NULL;
     f->bus = NULL;
+    if (bus->newest == f)
+        bus->newest = NULL;
 }
+
+const struct pci_function *pci_bus_newest(const struct pci_bus *bus) { return bus->newest; }
 
 void pci_bus_remap(struct pci_bus *bus)
 {
@@ -240,6 +247,22 @@ static void show_memory(void *opaque)
 void pci_bus_memory_changed(struct pci_bus *bus)
 {
     still_request(&bus->still, show_memory, bus);
+}
+
+bool pci_bus_high(const struct pci_bus *bus, uint64_t *first, uint64_t *last)
+{
+    *first = UINT64_MAX;
+    *last = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->function) * PCI_BARS; i++) {
+        const struct pci_function *f = bus->function[i / PCI_BARS];
+        const struct pci_bar *b = f ? &f->bar[i % PCI_BARS] : NULL;
+
+        if (!b || !b->mapped || b->kind != PCI_BAR_MEMORY64 || b->base >> 32 == 0)
+            continue;
+        *first = min_u64(*first, b->base);
+        *last = b->base + b->size - 1 > *last ? b->base + b->size - 1 : *last;
+    }
+    return *last != 0;
 }
 
 void pci_bus_describe(const struct pci_bus *bus, struct strbuf *out)
@@ -266,12 +289,29 @@ void pci_bus_describe(const struct pci_bus *bus, struct strbuf *out)
 
 /* ---- the device ---------------------------------------------------------- */
 
+static void bridge_changed(struct pci_function *f, unsigned offset, unsigned size)
+{
+    struct pci_bus *bus = container_of(f, struct pci_bus, bridge);
+
+    if (bus->config.bridge_changed)
+        bus->config.bridge_changed(bus->config.bridge_opaque, f);
+}
+
 static void host_reset(struct device *dev)
 {
     struct pci_bus *bus = to_bus(dev);
 
     bus->state.address = 0;
     pci_function_reset(&bus->bridge);
+    bridge_changed(&bus->bridge, 0, PCI_CONFIG_BYTES);
+}
+
+static void host_resume(struct device *dev)
+{
+    struct pci_bus *bus = to_bus(dev);
+
+    pci_function_resume(&bus->bridge);
+    bridge_changed(&bus->bridge, 0, PCI_CONFIG_BYTES);
 }
 
 static const struct state_field fields[] = {
@@ -299,6 +339,7 @@ static void host_destroy(struct device *dev)
 static const struct device_ops host_ops = {
     .type = "pci-host",
     .reset = host_reset,
+    .resume = host_resume,
     .describe = host_describe,
     .destroy = host_destroy,
 };
@@ -337,6 +378,9 @@ struct device *pci_bus_new(const struct device_env *env, const struct pci_bus_co
     bus->memory_left = cfg->memory;
     bus->memory64_left = cfg->memory64;
     pci_function_init(&bus->bridge, &bus->state.pci, "host bridge", id);
+    bus->bridge.config_written = bridge_changed;
+    if (cfg->bridge_init)
+        cfg->bridge_init(cfg->bridge_opaque, &bus->bridge);
     if (claim(bus, err) || pci_bus_add(bus, &bus->bridge, 0, err)) {
         bus_claims_release(&bus->claims);
         free(bus);

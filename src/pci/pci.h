@@ -36,8 +36,8 @@
  * MULTI-FUNCTION devices: pci_bus_add() puts function 0 into a slot, pci_bus_add_beside()
  * functions 1 to 7.
  *
- * INTERRUPTS. pci_intx_set() drives the function's INTx level; pins are routed to
- * the `lines` of the bus by (slot + pin) modulo their number (pci_intx_gsi()).
+ * INTERRUPTS. pci_intx_set() drives the function's INTx level; pins (INTA# is 0) are routed
+ * to the `lines` of the bus by (slot + pin - 1) modulo their number, as PIIX boards have it.
  * pci_msix_raise() sends a vector's message, or sets its pending bit while it
  * or all are masked. Whoever uses MSI-X does not drive INTx: pci_msix_enabled().
  *
@@ -177,10 +177,17 @@ struct pci_bus_config {
     struct pci_window io, memory, memory64;
     struct irq_line (*line)(void *opaque, unsigned n);  /* a fresh input of line n < PCI_LINES */
     void *line_opaque;
-    unsigned first_gsi;               /* that is line 0 */
+    uint8_t irq[PCI_LINES];           /* for the interrupt line registers, unless `unplaced` */
     struct irq_msi msi;
     bool unplaced;                    /* BARs start without an address, decoding off */
-    struct pci_identity bridge;       /* function 0 of slot 0; vendor 0: a default */
+    /* Function 0 of slot 0; vendor 0: Intel's Q35 memory controller with QEMU's subsystem,
+     * which every system knows and none programs. */
+    struct pci_identity bridge;
+    /* What else the bridge's registers do (pci/pam.h). Both NULL: nothing. bridge_changed is
+     * called after they were written, reset or loaded. */
+    void (*bridge_init)(void *opaque, struct pci_function *bridge);
+    void (*bridge_changed)(void *opaque, const struct pci_function *bridge);
+    void *bridge_opaque;
 };
 
 /* The host bridge: ports 0xCF8-0xCFF, ECAM, function 0 of slot 0. Made before the
@@ -197,12 +204,16 @@ int pci_bus_add_beside(struct pci_bus *bus, struct pci_function *f, unsigned slo
 void pci_bus_remove(struct pci_bus *bus, struct pci_function *f);   /* not added: fine */
 struct pci_function *pci_bus_function(const struct pci_bus *bus, unsigned slot);   /* its 0th */
 
-/* Which GSI INTA# of a slot is. */
-unsigned pci_intx_gsi(const struct pci_bus *bus, unsigned slot, unsigned pin);
+/* Which of the bus's lines a slot's pin is on. */
+unsigned pci_intx_line(unsigned slot, unsigned pin);
+/* The function that was added last; NULL: none. */
+const struct pci_function *pci_bus_newest(const struct pci_bus *bus);
 /* The configuration address register at port 0xCF8: only whole dwords are PCI's, the
  * bytes are a chip set's reset control (device/sysport.h), which passes these on. */
 uint64_t pci_address_read(void *bus);
 void pci_address_write(void *bus, uint64_t value);
+/* The span of 64-bit BARs that were put above 4 GiB; false: there are none. */
+bool pci_bus_high(const struct pci_bus *bus, uint64_t *first, uint64_t *last);
 /* Lines for `info pci`. */
 void pci_bus_describe(const struct pci_bus *bus, struct strbuf *out);
 

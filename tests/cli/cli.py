@@ -104,7 +104,7 @@ class Words(CliTest):
         self.refused(USAGE, "--kernel needs a value (FILE)", args=["run", "--kernel"])
         self.refused(USAGE, "--kernel needs a value", args=["run", "--kernel", "--memory", "1G"])
         self.refused(USAGE, "--kernel: the FILE is empty", args=["run", "--kernel="])
-        self.refused(USAGE, "no kernel given; use --kernel FILE", args=["run"])
+        self.refused(USAGE, "there is nothing to start; name a disk image", args=["run"])
         self.refused(USAGE, "takes no value", args=["run", "--no-reboot=1"])
         self.refused(USAGE, "not one of user|kernel", args=["run", "--irqchip", "none"])
         self.refused(USAGE, "no trace category 'irk'; did you mean 'irq'?",

@@ -168,12 +168,14 @@ static int debugcon_make(struct rig *rig, const struct device_env *env, struct e
 
 static int fwcfg_make(struct rig *rig, const struct device_env *env, struct error **err)
 {
-    struct fwcfg_config cfg = {
-        .port = 0x510, .items = 2,
-        .item = {{FWCFG_SIGNATURE, 4, FWCFG_SIGNATURE_VALUE}, {FWCFG_NB_CPUS, 2, 3}},
-    };
+    const struct fwcfg_config cfg = {.port = 0x510};
+    struct device *dev = fwcfg_new(env, &cfg, err);
 
-    return one(rig, fwcfg_new(env, &cfg, err));
+    if (dev) {
+        fwcfg_number(dev, FWCFG_NB_CPUS, 2, 3);
+        fwcfg_file(dev, "etc/text", "some bytes", 10, NULL);
+    }
+    return one(rig, dev);
 }
 
 static int postcode_make(struct rig *rig, const struct device_env *env, struct error **err)

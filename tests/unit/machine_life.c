@@ -392,8 +392,14 @@ static void bad_configurations(void **state)
     r.cfg.machine = "pc";
     r.cfg.kernel = "/nonexistent";
     expect_error(machine_new(&r.cfg, &m, &err), ENOENT, &err, "/nonexistent");
+    r.cfg.kernel = r.path;
+    r.cfg.firmware = "bios";
+    expect_error(machine_new(&r.cfg, &m, &err), EINVAL, &err, "without firmware");
     r.cfg.kernel = NULL;
-    expect_error(machine_new(&r.cfg, &m, &err), EINVAL, &err, "--kernel");
+    r.cfg.firmware = "/nonexistent";
+    expect_error(machine_new(&r.cfg, &m, &err), ENOENT, &err, "/nonexistent");
+    r.cfg.firmware = r.path;
+    expect_error(machine_new(&r.cfg, &m, &err), EINVAL, &err, "64 KiB");
     assert_null(m);
     close(r.fd);
 }

@@ -85,7 +85,7 @@ static int setup(void **state)
     const struct device_env env = {.bus = rig->bus, .memory = rig->memory, .log = &rig->log};
     const struct pci_bus_config cfg = {
         .ecam = ECAM, .io = {IO, 0x1000}, .memory = {WINDOW, 1 << 24},
-        .memory64 = {HIGH, 1 << 30}, .line = line, .line_opaque = rig, .first_gsi = 16,
+        .memory64 = {HIGH, 1 << 30}, .line = line, .line_opaque = rig, .irq = {10, 10, 11, 11},
         .msi = {message, rig},
     };
     rig->host = pci_bus_new(&env, &cfg, NULL);
@@ -199,13 +199,14 @@ static void test_intx(void **state)
     struct rig *rig = *state;
 
     pci_intx_set(&rig->card[0].f, true);
-    assert_true(rig->line[1]);
+    assert_true(rig->line[0]);
     assert_true(get(rig, 1, PCI_STATUS, 2) & PCI_STATUS_INTX);
     put(rig, 1, PCI_COMMAND, 2, get(rig, 1, PCI_COMMAND, 2) | PCI_COMMAND_INTX_OFF);
-    assert_false(rig->line[1]);
+    assert_false(rig->line[0]);
     put(rig, 1, PCI_COMMAND, 2, 0);
-    assert_true(rig->line[1]);
-    assert_int_equal(pci_intx_gsi(pci_bus_of(rig->host), 1, 0), 17);
+    assert_true(rig->line[0]);
+    assert_int_equal(pci_intx_line(1, 0), 0);
+    assert_int_equal(get(rig, 1, PCI_INTERRUPT_LINE, 1), 10);
 }
 
 static void test_msix(void **state)
