@@ -2,6 +2,7 @@
 /*
  * devices.c - every device that there is, in a typical configuration.
  */
+#include "ata.h"
 #include "kit.h"
 #include "net_cards.h"
 #include "ps2.h"
@@ -614,6 +615,7 @@ static uint64_t vga_poke(struct rig *rig, struct rig_random *r)
 }
 
 const struct kit_row kit_rows[] = {
+    {"ata", ata_make, ata_destroy, ata_poke},
     {"e1000", net_cards_e1000, net_cards_destroy, net_cards_poke},
     {"virtio-net-pci", net_cards_virtio, net_cards_destroy, net_cards_poke},
     {"virtio-balloon-mmio", balloon_mmio_make, virtio_destroy, virtio_poke},
