@@ -4,9 +4,9 @@
 _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local verbs="run image doctor help version"
+    local verbs="run image list keys screen-text screenshot monitor stop doctor help version"
     local run_options="--kernel --firmware --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --vga --load --start --memory --engine --machine --cpu
-        --host-features --cpus --irqchip --no-reboot --serial --debugcon --debug-exit-port
+        --host-features --cpus --name --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
     COMPREPLY=()
@@ -43,7 +43,7 @@ _ring3()
     run:--trace)
         mapfile -t COMPREPLY < <(compgen -W "all exits device irq msr cpuid exception memory
             translate boot engine" -- "$cur") ;;
-    run:--append|run:--memory|run:--cpu|run:--cpus|run:--debug-exit-port) ;;
+    run:--append|run:--name|run:--memory|run:--cpu|run:--cpus|run:--debug-exit-port) ;;
     run:*)
         mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur"; compgen -f -X '!*.ini' -- "$cur") ;;
     image:image)
@@ -62,6 +62,11 @@ _ring3()
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             compopt -o filenames
         fi ;;
+    keys:keys|screen-text:screen-text|screenshot:screenshot|monitor:monitor|stop:stop)
+        mapfile -t COMPREPLY < <(compgen -W "$(ring3 list 2>/dev/null | cut -d' ' -f1)" -- "$cur") ;;
+    screenshot:*)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        compopt -o filenames ;;
     doctor:*)
         mapfile -t COMPREPLY < <(compgen -W "--json --help" -- "$cur") ;;
     help:*)

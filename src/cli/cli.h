@@ -47,6 +47,12 @@ extern const struct cli_verb cli_verbs[];     /* ends with a NULL name */
 int cmd_run(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_image(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_keys(int argc, char **argv);
+int cmd_screen_text(int argc, char **argv);
+int cmd_screenshot(int argc, char **argv);
+int cmd_monitor(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -26,6 +26,12 @@ static const struct option no_options[] = {{NULL}};
 const struct cli_verb cli_verbs[] = {
     {"run", "start a virtual machine", cmd_run},
     {"image", "make, examine and change disk images", cmd_image},
+    {"list", "show the machines that run", cmd_list},
+    {"keys", "type on a machine's keyboard", cmd_keys},
+    {"screen-text", "print the characters on a machine's screen", cmd_screen_text},
+    {"screenshot", "save a picture of a machine's screen", cmd_screenshot},
+    {"monitor", "give a running machine commands", cmd_monitor},
+    {"stop", "end a machine", cmd_stop},
     {"doctor", "say what this host can do for virtual machines", cmd_doctor},
     {"help", "explain ring3, or one of its commands", cmd_help},
     {"version", "print the version", cmd_version},
@@ -112,7 +118,7 @@ static int print_help(void)
            "  ring3 run FILE.ini        (every option is a key of the same name)\n\n"
            "Commands (ring3 COMMAND --help tells more):\n");
     for (const struct cli_verb *v = cli_verbs; v->name; v++)
-        printf("  %-10s %s\n", v->name, v->summary);
+        printf("  %-11s %s\n", v->name, v->summary);
     printf("\nOptions:\n"
            "  --help     print this text\n"
            "  --version  print the version\n");

@@ -26,6 +26,8 @@
 #include "cli/options.h"
 #include "cli/pump.h"
 #include "cli/terminal.h"
+#include "control/place.h"
+#include "control/server.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 #include "x86/cpuid.h"
@@ -39,7 +41,7 @@ struct run_options {
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *vga;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
-    const char *serial, *debugcon, *log, *trace, *dump_blocks;
+    const char *name, *serial, *debugcon, *log, *trace, *dump_blocks;
     bool no_reboot, test_device, hypercalls;
 };
 
@@ -88,6 +90,8 @@ static const struct option options[] = {
     {"host-features", "LIST", "-feature[,-feature...]: what the host is to lack, for testing",
      OPTION_STRING, FIELD(host_features)},
     {"cpus", "N", "number of processors (default 1)", OPTION_NUMBER, FIELD(cpus), 1, 255},
+    {"name", "NAME", "what other commands of ring3 call it (default vm-PID)",
+     OPTION_STRING, FIELD(name)},
     {"irqchip", "user|kernel", "where KVM's interrupt controllers live (default kernel)",
      OPTION_CHOICE, FIELD(irqchip)},
     {"no-reboot", NULL, "end when the guest asks for a reset", OPTION_FLAG, FIELD(no_reboot)},
@@ -129,6 +133,8 @@ struct run {
     struct sink out, log, debugcon;
     struct log logger;
     struct console *console;
+    struct place place;                /* of the control socket, until it is served */
+    struct control_server *control;
     FILE *code_dump;                   /* --dump-blocks */
     _Atomic(struct machine *) machine;
     /* The first output that failed: the guest's text is lost, so the run is. */
@@ -483,6 +489,34 @@ static int tell_end(struct run *run, struct machine *m, struct machine_result *r
     return end_status(result);
 }
 
+/* A name that was asked for has to be had; without one, no socket is a machine that
+ * nobody talks to. */
+static int claim_name(struct run *run, struct error **err)
+{
+    char name[PLACE_NAME_MAX];
+    struct error *why = NULL;
+
+    if (run->options.name)
+        return place_claim(&run->place, run->options.name, err);
+    snprintf(name, sizeof name, "vm-%ld", (long)getpid());
+    if (place_claim(&run->place, name, &why) < 0)
+        error_free(&why);
+    return 0;
+}
+
+static int start_control(struct run *run, struct machine *m, struct error **err)
+{
+    struct error *why = NULL;
+
+    if (run->place.listen_fd < 0)
+        return 0;
+    if (run->options.name)
+        return control_server_start(&run->place, m, RING3_VERSION, &run->control, err);
+    if (control_server_start(&run->place, m, RING3_VERSION, &run->control, &why) < 0)
+        error_free(&why);
+    return 0;
+}
+
 static int run_machine(struct run *run, struct machine *m)
 {
     struct machine_result result = {0};
@@ -493,7 +527,10 @@ static int run_machine(struct run *run, struct machine *m)
     terminal_on_stop(stop_machine, m);
     int r = console_start(run->console, m, &err);
     if (r == 0)
+        r = start_control(run, m, &err);
+    if (r == 0)
         r = machine_run(m, &result, &err);
+    control_server_stop(run->control);
     terminal_on_stop(NULL, NULL);
     atomic_store(&run->machine, NULL);
     console_stop(run->console);
@@ -556,8 +593,9 @@ static int start_and_run(struct run *run)
     struct error *err = NULL;
     int status = CLI_CANNOT_START;
 
-    if (open_sinks(run, &err) < 0 || open_code_dump(run, &err) < 0) {
-        status = cli_fail(CLI_CANNOT_START, &err);
+    if (claim_name(run, &err) < 0 || open_sinks(run, &err) < 0 || open_code_dump(run, &err) < 0) {
+        status = start_status(err);
+        cli_fail(status, &err);
         goto out;
     }
     bool shows_out = uses_stdio && isatty(STDOUT_FILENO);
@@ -576,6 +614,7 @@ static int start_and_run(struct run *run)
     status = finish_status(run, run_machine(run, m));
 out:
     machine_free(m);
+    place_release(&run->place);
     console_free(run->console);
     sink_close(&run->debugcon);
     sink_close(&run->out);
@@ -589,6 +628,7 @@ int cmd_run(int argc, char **argv)
         .out = {.name = "standard output", .fd = STDOUT_FILENO, .run = &run},
         .log = {.name = "standard error", .fd = STDERR_FILENO, .run = &run},
         .debugcon = {.name = "standard output", .fd = -1, .run = &run},
+        .place = {.lock_fd = -1, .listen_fd = -1},
     };
     struct error *err = NULL;
     int status;

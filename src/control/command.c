@@ -259,6 +259,15 @@ static int split(char *line, char **argv)
     return argc;
 }
 
+int command_run(struct machine *m, int argc, char **argv, struct strbuf *out)
+{
+    const struct command *c = find(command_table, argv[0]);
+
+    if (!c)
+        return unknown(command_table, "command", argv[0], out);
+    return c->run(m, argc, argv, out);
+}
+
 int command_execute(struct machine *m, const char *line, struct strbuf *out)
 {
     char copy[LINE_BYTES_MAX], *argv[COMMAND_ARGS_MAX + 1];
@@ -279,8 +288,5 @@ int command_execute(struct machine *m, const char *line, struct strbuf *out)
         return 0;
     if (argc < 0)
         return command_refuse(out, "too many words");
-    const struct command *c = find(command_table, argv[0]);
-    if (!c)
-        return unknown(command_table, "command", argv[0], out);
-    return c->run(m, argc, argv, out);
+    return command_run(m, argc, argv, out);
 }

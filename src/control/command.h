@@ -35,6 +35,9 @@ extern const struct command command_info_table[];    /* the words after `info` *
  * `out`, complete lines. 0 or -errno. */
 int command_execute(struct machine *m, const char *line, struct strbuf *out);
 
+/* The same with words already taken apart: argc from 1 to COMMAND_ARGS_MAX. */
+int command_run(struct machine *m, int argc, char **argv, struct strbuf *out);
+
 /* Room-internal: one line of complaint; returns -EINVAL. */
 int command_refuse(struct strbuf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Room-internal, examine.c: `x` and `xp`. */

@@ -112,6 +112,26 @@ def shell():
     g.end(0)
 
 
+def keys():
+    """What is typed on the PS/2 keyboard arrives at a virtual terminal."""
+    with tempfile.TemporaryDirectory(prefix="r3k") as place:
+        os.environ["XDG_RUNTIME_DIR"] = place
+        g = Guest("", "--memory", "256M", "--name", "keys")
+        g.read_until(PROMPT)
+        g.type("for n in 1 2 3; do read -r line </dev/tty1; echo GOT-$line-; done")
+        time.sleep(1)
+        for text, got in (("Hello, World 42<ret>", b"GOT-Hello, World 42-"),
+                          ("<shift-a>b<bs>~|\"{}_+<ret>", b'GOT-A~|"{}_\\+-'),
+                          ("x" * 300 + "<kpenter>", b"GOT-" + b"x" * 300 + b"-")):
+            subprocess.run([RING3, "keys", "keys", text], check=True, timeout=30)
+            g.read_until(got)
+        subprocess.run([RING3, "monitor", "keys", "mouse", "5", "5", "l"], check=True, timeout=30)
+        irqs = g.command("cat /proc/interrupts")
+        g.expect("i8042" in irqs, "no interrupt of the keyboard controller")
+        subprocess.run([RING3, "stop", "keys"], check=True, timeout=30)
+        g.end(86)
+
+
 def piped():
     """What is there before the guest has a driver reaches its shell whole."""
     g = Guest("quiet")
@@ -233,8 +253,8 @@ def elf64():
     boot_elf(image)
 
 
-CASES = {f.__name__: f for f in (demo, shell, piped, suspend, reboot, no_reboot, panic, idle, smp,
-                                 high_memory, small_memory, pvh, elf64)}
+CASES = {f.__name__: f for f in (demo, shell, keys, piped, suspend, reboot, no_reboot, panic, idle,
+                                 smp, high_memory, small_memory, pvh, elf64)}
 
 
 def skip(why):

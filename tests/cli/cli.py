@@ -676,7 +676,7 @@ class Documents(CliTest):
         words = re.search(r'run_options="([^"]*)"', script).group(1).split()
         self.assertEqual(set(words), self.options)
         verbs = set(re.search(r'verbs="([^"]*)"', script).group(1).split())
-        self.assertEqual(verbs, set(re.findall(r"(?m)^  ([a-z]+) +", ring3("--help").stdout.decode()
+        self.assertEqual(verbs, set(re.findall(r"(?m)^  ([a-z-]+) +", ring3("--help").stdout.decode()
                                                .partition("Commands")[2].partition("Options")[0])))
 
     def test_paths_exist(self):
