@@ -4,7 +4,7 @@
 _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local verbs="run image list keys screen-text screenshot monitor stop doctor help version"
+    local verbs="run image share list keys screen-text screenshot monitor stop doctor help version"
     local run_options="--kernel --firmware --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --vga --load --start --memory --engine --machine --cpu
         --host-features --cpus --name --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
@@ -67,6 +67,19 @@ _ring3()
     screenshot:*)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames ;;
+    share:--engine)
+        mapfile -t COMPREPLY < <(compgen -W "auto $(ring3 run --engine list 2>/dev/null |
+            cut -d' ' -f1)" -- "$cur") ;;
+    share:--switch-on)
+        mapfile -t COMPREPLY < <(compgen -W "timer exit" -- "$cur") ;;
+    share:*)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--quantum --core --switch-on --cap --seconds
+                --engine --machine --memory --at --start --quiet --help" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            compopt -o filenames
+        fi ;;
     doctor:*)
         mapfile -t COMPREPLY < <(compgen -W "--json --help" -- "$cur") ;;
     help:*)

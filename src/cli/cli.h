@@ -45,6 +45,7 @@ struct cli_verb {
 extern const struct cli_verb cli_verbs[];     /* ends with a NULL name */
 
 int cmd_run(int argc, char **argv);
+int cmd_share(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_list(int argc, char **argv);

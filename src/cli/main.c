@@ -26,6 +26,7 @@ static const struct option no_options[] = {{NULL}};
 const struct cli_verb cli_verbs[] = {
     {"run", "start a virtual machine", cmd_run},
     {"image", "make, examine and change disk images", cmd_image},
+    {"share", "divide one core among several virtual machines", cmd_share},
     {"list", "show the machines that run", cmd_list},
     {"keys", "type on a machine's keyboard", cmd_keys},
     {"screen-text", "print the characters on a machine's screen", cmd_screen_text},

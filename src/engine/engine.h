@@ -134,6 +134,7 @@ struct engine_vm_config {
     const struct x86_features *host_lacks;   /* not to be used although they are there, or NULL */
     struct log *log;
     unsigned cpus;
+    unsigned machines;                   /* VMs that share this process's addresses; 0 = one */
     bool want_irqchip;                   /* ignored without ENGINE_CAP_IRQCHIP */
     FILE *code_dump;                     /* dump_code() of code that is thrown away; blocks
                                             count their executions then. NULL: not wanted */

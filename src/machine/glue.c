@@ -16,6 +16,8 @@ static uint8_t device_entered(struct machine *m, unsigned vcpu)
 static void device_left(struct machine *m, unsigned vcpu, uint8_t before)
 {
     engine_vcpu_does(m->vcpu[vcpu].engine, (enum engine_doing)before);
+    if (unlikely(m->yields))
+        engine_vcpu_request(m->vcpu[vcpu].engine, REQUEST_EXIT);
 }
 
 static void count_exits(struct machine *m, unsigned vcpu, enum hypercall_exit kind, uint64_t by)

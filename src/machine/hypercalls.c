@@ -47,6 +47,16 @@ void machine_exits(struct machine *m, uint64_t out[HYPERCALL_EXITS])
     }
 }
 
+uint64_t machine_exit_count(struct machine *m)
+{
+    uint64_t count[HYPERCALL_EXITS], sum = 0;
+
+    machine_exits(m, count);
+    for (unsigned i = 0; i < HYPERCALL_EXITS; i++)
+        sum += count[i];
+    return sum;
+}
+
 static void exits(void *opaque, uint64_t out[HYPERCALL_EXITS])
 {
     machine_exits(opaque, out);

@@ -112,7 +112,8 @@ struct machine {
                                               inside the gate: none will be until it is false */
     struct machine_result result;          /* the loop's thread */
     bool finished;                         /* result says why */
-    bool running;                          /* inside machine_run */
+    bool running;                          /* inside machine_run, or between slices */
+    bool yields;                           /* a slice ends with each exit */
     _Atomic bool stop;                     /* machine_stop was called */
 };
 
@@ -140,6 +141,9 @@ int vcpus_create(struct machine *m, struct error **err);
 void vcpus_destroy(struct machine *m);
 int vcpus_start(struct machine *m, struct error **err);
 void vcpus_join(struct machine *m);
+/* Runs until the engine comes back. 0; else there is nothing to do until one of the
+ * requests given. */
+uint32_t vcpu_run(struct machine_vcpu *v);
 /* engine_vcpu_request for a vCPU that may be asleep in its thread. */
 void vcpu_request(struct machine_vcpu *v, uint32_t bits);
 /* Start state for all: `start` for vCPU 0, waiting for SIPI for the others. */

@@ -112,7 +112,7 @@ static int make_vm(struct machine *m, struct error **err)
 {
     struct engine_vm_config vc = {
         .memory = m->memory, .clock = m->clock, .guest = &machine_guest_ops, .guest_opaque = m,
-        .log = m->log, .cpus = m->config.cpus,
+        .log = m->log, .cpus = m->config.cpus, .machines = m->config.machines,
         .want_irqchip = !m->config.no_irqchip && !m->ops->own_irqchip,
         .host_lacks = &m->host_lacks, .code_dump = m->config.code_dump,
     };
@@ -447,6 +447,57 @@ int machine_run(struct machine *m, struct machine_result *result, struct error *
     *result = m->result;
     m->result.error = NULL;
     return 0;
+}
+
+int machine_slices_start(struct machine *m, bool until_exit, struct error **err)
+{
+    BUG_ON(m->running || m->finished);
+    if (m->cpus != 1)
+        return error_set(err, EINVAL, "a machine that shares a thread has one CPU, not %u",
+                         m->cpus);
+    m->running = true;
+    m->yields = until_exit;
+    set_clock(m, true);
+    gate_open(m, GATE_NOT_STARTED);
+    return 0;
+}
+
+enum machine_slice_end machine_slice(struct machine *m)
+{
+    uint32_t wake;
+
+    loop_run_once(m->loop, 0);
+    if (m->finished || atomic_load(&m->stop))
+        return MACHINE_SLICE_ENDED;
+    if (atomic_load(&m->closed) || !gate_enter(m))
+        return MACHINE_SLICE_IDLE;
+    wake = vcpu_run(&m->vcpu[0]);
+    gate_leave(m);
+    if (!wake || atomic_load(&m->closed))
+        return MACHINE_SLICE_SPENT;
+    return atomic_load(&m->vcpu[0].engine->requests) & wake ? MACHINE_SLICE_SPENT
+                                                            : MACHINE_SLICE_IDLE;
+}
+
+void machine_slices_end(struct machine *m, struct machine_result *result)
+{
+    gate_close(m, GATE_QUIT);
+    set_clock(m, false);
+    m->running = false;
+    if (!m->finished)
+        finish(m, MACHINE_STOPPED, 0, 0);
+    *result = m->result;
+    m->result.error = NULL;
+}
+
+uint64_t machine_slice_wait_ns(struct machine *m)
+{
+    uint64_t wait;
+
+    machine_lock(m);
+    wait = clock_wait_ns(m->clock);
+    machine_unlock(m);
+    return wait;
 }
 
 void machine_stop(struct machine *m)

@@ -73,6 +73,7 @@ struct machine_config {
     const char *vga;               /* text of --vga; NULL: as it comes */
     uint64_t memory_bytes;
     unsigned cpus;
+    unsigned machines;             /* that this process is to have; 0 = one */
     bool no_reboot;                /* a reset ends the machine */
     bool test_device;              /* kvm-unit-tests ports */
     bool hypercalls;               /* the teaching calls, on machines that have them on request */
@@ -129,6 +130,21 @@ int machine_new(const struct machine_config *cfg, struct machine **out, struct e
 void machine_free(struct machine *m);
 int machine_run(struct machine *m, struct machine_result *result, struct error **err);
 void machine_stop(struct machine *m);              /* any thread, signal-safe */
+
+/* Instead of machine_run(): a machine of one vCPU without a thread of its own, a slice at
+ * a time in the caller's thread, which is the loop's thread then and blocks signals. So
+ * several machines share one thread (sched/). Every slice begins with what the event loop
+ * has to do. */
+enum machine_slice_end { MACHINE_SLICE_SPENT, MACHINE_SLICE_IDLE, MACHINE_SLICE_ENDED };
+int machine_slices_start(struct machine *m, bool until_exit, struct error **err);
+/* Until somebody kicks the vCPU, or (until_exit) the guest accesses a device. */
+enum machine_slice_end machine_slice(struct machine *m);
+/* Gives *result; machine_free() is next. */
+void machine_slices_end(struct machine *m, struct machine_result *result);
+/* How long an idle machine may be left alone. */
+uint64_t machine_slice_wait_ns(struct machine *m);
+/* Accesses to ports and memory-mapped registers so far. */
+uint64_t machine_exit_count(struct machine *m);
 
 void machine_pause(struct machine *m);             /* idempotent; vCPUs out of run() */
 void machine_resume(struct machine *m);

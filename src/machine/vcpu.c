@@ -98,21 +98,19 @@ static void vcpu_ended(struct machine_vcpu *v, enum machine_end end)
     machine_unlock(v->machine);
 }
 
-/* One round. The gate was open a moment ago. */
-static void vcpu_step(struct machine_vcpu *v)
+uint32_t vcpu_run(struct machine_vcpu *v)
 {
+    const uint32_t start = REQUEST_INIT | REQUEST_SIPI;
     struct engine_vcpu *e = v->engine;
     enum engine_exit why;
 
     if ((atomic_load(&e->requests) & (REQUEST_INIT | REQUEST_SIPI)) && vcpu_take_init_sipi(v)) {
         vcpu_ended(v, MACHINE_FAILED);
-        return;
+        return 0;
     }
     if (v->wait_sipi) {
         engine_vcpu_clear(e, REQUEST_EXIT);
-        if (atomic_load(&v->machine->closed) == 0)
-            vcpu_sleep(v, REQUEST_INIT | REQUEST_SIPI);
-        return;
+        return start;
     }
     engine_vcpu_does(e, ENGINE_DOES_GUEST);
     why = e->ops->run(e, 0);
@@ -123,8 +121,7 @@ static void vcpu_step(struct machine_vcpu *v)
     case ENGINE_DEBUG:
         break;
     case ENGINE_HALTED:
-        vcpu_sleep(v, atomic_load(&e->wake_mask) | REQUEST_INIT | REQUEST_SIPI);
-        break;
+        return atomic_load(&e->wake_mask) | start;
     case ENGINE_SHUTDOWN:
         vcpu_ended(v, MACHINE_TRIPLE_FAULT);
         break;
@@ -132,6 +129,17 @@ static void vcpu_step(struct machine_vcpu *v)
         vcpu_ended(v, MACHINE_FAILED);
         break;
     }
+    return 0;
+}
+
+/* One round. The gate was open a moment ago. */
+static void vcpu_step(struct machine_vcpu *v)
+{
+    uint32_t wake = vcpu_run(v);
+
+    /* The gate's kick is seen by whoever sleeps, unless the request was taken off. */
+    if (wake && atomic_load(&v->machine->closed) == 0)
+        vcpu_sleep(v, wake);
 }
 
 static void *vcpu_thread(void *arg)

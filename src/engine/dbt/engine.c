@@ -21,7 +21,7 @@
 #include "x86/xsave_image.h"
 
 /* A space takes a TiB of 128: half of them for all vCPUs together. */
-enum { CACHE_BYTES = 64 << 20, SPACES_MAX = 64 };
+enum { CACHE_BYTES = 64 << 20, SPACES_MAX = 64, SPACES_MIN = 2 };
 
 /* ---- what the interpreter tells us ------------------------------------------ */
 
@@ -162,6 +162,15 @@ static bool xsave_direct(const struct dbt_vcpu *d)
     return d->host.xsavec;
 }
 
+/* What several VMs of a process share is not divided further than to 2 for each. */
+static unsigned spaces(const struct engine_vm_config *cfg)
+{
+    unsigned vms = cfg->machines ? cfg->machines : 1;
+    unsigned n = SPACES_MAX / (cfg->cpus + 1) / vms;
+
+    return n < SPACES_MIN && vms > 1 ? SPACES_MIN : n;
+}
+
 static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_vcpu **out,
                            struct error **err)
 {
@@ -183,7 +192,7 @@ static int dbt_vcpu_create(struct engine_vm *vm, unsigned index, struct engine_v
     d->x87_selectors = x86_hostinsn_x87_selectors(v->cpu.hostinsns);
     d->t = calloc(1, sizeof *d->t);
     d->cache = dbt_cache_new(CACHE_BYTES, &d->host.emit, err);
-    d->tables = d->cache ? dbt_tables_new(SPACES_MAX / (vm->config.cpus + 1), err) : NULL;
+    d->tables = d->cache ? dbt_tables_new(spaces(&vm->config), err) : NULL;
     if (!d->t || !d->tables || !thunks_init(d)) {
         dbt_vcpu_destroy(&v->vcpu);
         return err && *err ? -(*err)->code : error_set(err, ENOMEM, "out of memory");
