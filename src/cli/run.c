@@ -270,7 +270,7 @@ static int check_start(const struct run_options *o, struct error **err)
         error_hint(err, "use --kernel FILE");
         return -EINVAL;
     }
-    if (o->image || o->disks.count || o->nets.count || o->option_roms.count)
+    if (o->image || o->disks.count || o->cdroms.count || o->nets.count || o->option_roms.count)
         return 0;
     error_set(err, EINVAL, "there is nothing to start");
     error_hint(err, "name a disk image, an ISO, a configuration file, or --kernel FILE");

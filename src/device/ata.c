@@ -299,7 +299,7 @@ static void execute(struct ata_drive *d, uint8_t command)
     known = d->kind == ATA_DISK ? ata_disk_command(d, command) : atapi_command(d, command);
     if (known)
         return;
-    log_guest(c->log, &c->limit, "%s: command 0x%02x is not for this drive", d->name, command);
+    log_trace(c->log, DEVICE, "%s: command 0x%02x is not for this drive", d->name, command);
     ata_fail(d, ERROR_ABRT);
 }
 
