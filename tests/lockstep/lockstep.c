@@ -3,8 +3,8 @@
  * lockstep.c - one guest on two engines, compared as they go.
  *
  *     lockstep [--engines A,B] [--chunk N] [--instructions N] [--until TEXT]
- *              (--sys FILE | --kernel FILE --initrd FILE [--append TEXT] [--cpu TEXT]
- *               [--memory MIB])
+ *              (--sys FILE | (--kernel FILE --initrd FILE [--append TEXT] | --firmware FILE
+ *               [--cdrom FILE]) [--cpu TEXT] [--memory MIB])
  *
  * Both execute a chunk of instructions, then every register is compared, and the
  * whole of memory every so many chunks. Time moves between chunks only, a
@@ -423,7 +423,8 @@ static bool parse(struct options *o, int argc, char **argv)
         {"engines", 1, NULL, 'e'}, {"chunk", 1, NULL, 'c'}, {"instructions", 1, NULL, 'n'},
         {"until", 1, NULL, 'u'}, {"sys", 1, NULL, 's'}, {"kernel", 1, NULL, 'k'},
         {"initrd", 1, NULL, 'i'}, {"append", 1, NULL, 'a'}, {"cpu", 1, NULL, 'p'},
-        {"memory", 1, NULL, 'm'}, {NULL, 0, NULL, 0},
+        {"memory", 1, NULL, 'm'}, {"firmware", 1, NULL, 'f'}, {"cdrom", 1, NULL, 'd'},
+        {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -438,6 +439,8 @@ static bool parse(struct options *o, int argc, char **argv)
         case 'u': o->until = optarg; break;
         case 's': o->guest.sys = optarg; break;
         case 'k': o->guest.kernel = optarg; break;
+        case 'f': o->guest.firmware = optarg; break;
+        case 'd': o->guest.cdrom = optarg; break;
         case 'i': o->guest.initrd = optarg; break;
         case 'a': o->guest.append = optarg; break;
         case 'p': o->guest.cpu = optarg; break;
@@ -445,7 +448,7 @@ static bool parse(struct options *o, int argc, char **argv)
         default: return false;
         }
     }
-    return o->guest.sys || o->guest.kernel;
+    return o->guest.sys || o->guest.kernel || o->guest.firmware;
 }
 
 static int skip(struct error **err)
@@ -485,7 +488,7 @@ int main(int argc, char **argv)
         v = DIFFERS;
     printf("%s: %s in or after %llu chunks of %llu instructions, "
            "%llu caught up\n", l.o.guest.sys ? l.o.guest.sys
-           : l.o.guest.kernel, l.why, (unsigned long long)l.chunks, (unsigned long long)l.o.chunk,
+           : l.o.guest.kernel ? l.o.guest.kernel : l.o.guest.firmware, l.why, (unsigned long long)l.chunks, (unsigned long long)l.o.chunk,
            (unsigned long long)l.caught_up);
     if (v == DIFFERS) {
         show(&l);

@@ -24,6 +24,8 @@ struct memory;
 struct guest_spec {
     const char *sys;             /* a guest of guest/sys; else Linux: */
     const char *kernel, *initrd, *append, *cpu;
+    const char *firmware;        /* or this, with its screen on the serial port, too */
+    const char *cdrom;           /* NULL: none */
     uint64_t memory_bytes;
 };
 

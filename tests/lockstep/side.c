@@ -144,11 +144,15 @@ static void on_serial(void *opaque, const uint8_t *data, size_t len)
 
 static int open_machine(struct side *s, const struct guest_spec *spec, struct error **err)
 {
+    const char *cdroms[] = {spec->cdrom, NULL};
     struct machine_config cfg;
     int r;
 
     machine_config_defaults(&cfg);
     cfg.engine = s->name;
+    cfg.firmware = spec->firmware;
+    cfg.firmware_serial = true;
+    cfg.cdroms = cdroms;
     cfg.cpu = spec->cpu;
     cfg.kernel = spec->kernel;
     cfg.initrd = spec->initrd;
