@@ -26,6 +26,7 @@
 #include "cli/options.h"
 #include "cli/pump.h"
 #include "cli/terminal.h"
+#include "control/gdb.h"
 #include "control/place.h"
 #include "control/server.h"
 #include "engine/engine.h"
@@ -41,7 +42,7 @@ struct run_options {
     uint64_t memory_bytes, cpus, debug_exit_port;
     const char *vga;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
-    const char *name, *serial, *debugcon, *log, *trace, *dump_blocks;
+    const char *name, *gdb, *serial, *debugcon, *log, *trace, *dump_blocks;
     bool no_reboot, test_device, hypercalls;
 };
 
@@ -92,6 +93,8 @@ static const struct option options[] = {
     {"cpus", "N", "number of processors (default 1)", OPTION_NUMBER, FIELD(cpus), 1, 255},
     {"name", "NAME", "what other commands of ring3 call it (default vm-PID)",
      OPTION_STRING, FIELD(name)},
+    {"gdb", "[HOST]:PORT|PATH", "wait for GDB at this port or Unix socket before starting",
+     OPTION_STRING, FIELD(gdb)},
     {"irqchip", "user|kernel", "where KVM's interrupt controllers live (default kernel)",
      OPTION_CHOICE, FIELD(irqchip)},
     {"no-reboot", NULL, "end when the guest asks for a reset", OPTION_FLAG, FIELD(no_reboot)},
@@ -135,6 +138,7 @@ struct run {
     struct console *console;
     struct place place;                /* of the control socket, until it is served */
     struct control_server *control;
+    struct gdb *gdb;
     FILE *code_dump;                   /* --dump-blocks */
     _Atomic(struct machine *) machine;
     /* The first output that failed: the guest's text is lost, so the run is. */
@@ -517,6 +521,15 @@ static int start_control(struct run *run, struct machine *m, struct error **err)
     return 0;
 }
 
+static int start_gdb(struct run *run, struct machine *m, struct error **err)
+{
+    int r = control_gdb_new(run->options.gdb, m, &run->gdb, err);
+
+    if (r == 0)
+        log_info(&run->logger, "waiting for a debugger at '%s'", run->options.gdb);
+    return r;
+}
+
 static int run_machine(struct run *run, struct machine *m)
 {
     struct machine_result result = {0};
@@ -528,9 +541,12 @@ static int run_machine(struct run *run, struct machine *m)
     int r = console_start(run->console, m, &err);
     if (r == 0)
         r = start_control(run, m, &err);
+    if (r == 0 && run->options.gdb)
+        r = start_gdb(run, m, &err);
     if (r == 0)
         r = machine_run(m, &result, &err);
     control_server_stop(run->control);
+    control_gdb_free(run->gdb);
     terminal_on_stop(NULL, NULL);
     atomic_store(&run->machine, NULL);
     console_stop(run->console);

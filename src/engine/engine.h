@@ -39,6 +39,7 @@
 #include "base/counters.h"
 #include "base/types.h"
 #include "engine/guest.h"
+#include "x86/debugger.h"
 #include "x86/state.h"
 
 struct clock;
@@ -59,6 +60,7 @@ enum engine_cap {
     ENGINE_CAP_IRQCHIP = 2,        /* offers in-kernel 8259, IOAPIC, LAPIC, PIT */
     ENGINE_CAP_DIRTY_LOG = 4,
     ENGINE_CAP_DETERMINISTIC = 8,
+    ENGINE_CAP_DEBUGGER = 16,      /* stops where engine_vm.debugger says */
 };
 
 /* What the translator manages at least, in guest instructions per microsecond: a
@@ -152,6 +154,10 @@ struct engine_doorbell {
 struct engine_vm {
     const struct engine_ops *ops;
     struct engine_vm_config config;
+    /* Where to stop with ENGINE_DEBUG, with ENGINE_CAP_DEBUGGER; NULL: nowhere. Set
+     * while no vCPU runs. */
+    const struct x86_debugger *debugger;
+    unsigned caps;                              /* enum engine_cap */
     const struct engine_irqchip_ops *irqchip;   /* NULL: the machine brings its own */
     /* Has the kernel signal an eventfd on a write (bus/bus.h, doorbells). NULL: cannot;
      * -errno: not this one, its writes go the usual way. Any thread. */
@@ -167,6 +173,7 @@ struct engine_vcpu {
     _Atomic uint8_t sipi_vector;
     _Atomic uint8_t doing;               /* enum engine_doing */
     struct counters counters;
+    struct x86_debugger_hit debugger_hit;   /* after ENGINE_DEBUG; .hit false: single step */
     struct error *failure;               /* after ENGINE_FAILED; owned by the vCPU */
 };
 

@@ -42,6 +42,7 @@ enum gate_reason {
     GATE_WORK = 8,           /* the loop's thread looks at or changes state */
     GATE_QUIT = 16,          /* vCPU threads end */
     GATE_ASLEEP = 32,        /* ACPI S3 */
+    GATE_DEBUG = 64,         /* a vCPU is where the debugger wanted it */
     GATE_MEMORY = 64,        /* the memory map is to change (still.c) */
 };
 
@@ -55,6 +56,7 @@ struct machine_vcpu {
     struct engine_vcpu *engine;
     pthread_t thread;
     bool started;            /* the thread exists */
+    bool stepping, frozen;   /* for the debugger; written while the gate is closed */
     bool wait_sipi;          /* own thread, or the loop's while the gate is closed */
     _Atomic bool asleep;     /* in a futex wait on engine->requests */
     _Atomic uint64_t exits[HYPERCALL_EXITS];   /* own thread; hypercalls.c */
@@ -104,6 +106,11 @@ struct machine {
     pthread_cond_t gate_changed;
     unsigned inside;                       /* vCPU threads past the gate */
 
+    struct machine_debugger debugger;
+    struct x86_debugger points;            /* changes while the gate is closed */
+    _Atomic int stopped_vcpu;              /* which closed GATE_DEBUG */
+    struct machine_stop stopped;
+
     struct machine_pending pending;        /* VM lock */
     struct machine_change change[MACHINE_CHANGES_MAX];   /* asked for; VM lock */
     unsigned changes;
@@ -148,6 +155,12 @@ uint32_t vcpu_run(struct machine_vcpu *v);
 void vcpu_request(struct machine_vcpu *v, uint32_t bits);
 /* Start state for all: `start` for vCPU 0, waiting for SIPI for the others. */
 int vcpus_reset(struct machine *m, const struct x86_state *start, struct error **err);
+
+/* debug.c: the vCPU's own thread; false: go on. */
+bool debug_stopped(struct machine_vcpu *v, enum engine_exit why);
+/* A triple fault while a debugger looks is a stop and no end. */
+bool debug_shutdown(struct machine_vcpu *v);
+uint64_t debug_budget(const struct machine_vcpu *v);
 
 /* machine.c: notes how the guest ended and closes the gate. VM lock held. */
 void machine_end(struct machine *m, enum machine_end end, int status, unsigned vcpu);

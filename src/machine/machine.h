@@ -21,6 +21,7 @@
 #include "base/types.h"
 #include "bus/device.h"
 #include "x86/cpuid.h"
+#include "x86/debugger.h"
 #include "x86/state.h"
 
 struct bus;
@@ -100,6 +101,19 @@ struct machine_result {
     struct error *error;           /* for FAILED; the caller frees it */
 };
 
+/* A debugger's ear. `stopped` is called in the loop's thread without the VM lock; the
+ * machine is paused then. */
+enum machine_stop_reason { MACHINE_STOP_STEP, MACHINE_STOP_POINT, MACHINE_STOP_SHUTDOWN };
+struct machine_stop {
+    unsigned vcpu;
+    enum machine_stop_reason reason;
+    struct x86_debugger_hit hit;   /* for POINT */
+};
+struct machine_debugger {
+    void (*stopped)(void *opaque, const struct machine_stop *stop);
+    void *opaque;
+};
+
 struct machine_ops {
     const char *name, *summary;
     bool own_irqchip;              /* not the engine's, whatever it has */
@@ -151,6 +165,19 @@ void machine_resume(struct machine *m);
 bool machine_paused(const struct machine *m);
 void machine_reset(struct machine *m);
 void machine_nmi(struct machine *m);
+
+/* ---- for a debugger (one at a time); the machine is paused ---- */
+/* NULL leaves: points are forgotten. While one is there, a triple fault stops the machine
+ * and does not end it. */
+void machine_debugger_set(struct machine *m, const struct machine_debugger *d);
+/* -ENOSPC; -EOPNOTSUPP: this engine cannot watch data. -ENOENT: there is no such point. */
+int machine_point_add(struct machine *m, const struct x86_point *p);
+int machine_point_remove(struct machine *m, const struct x86_point *p);
+/* Lets go: vCPU `only` (others stand still) or all (UINT_MAX), `step` for one instruction. */
+void machine_debug_go(struct machine *m, unsigned only, bool step);
+int machine_vcpu_set_state(struct machine *m, unsigned index, const struct x86_state *in);
+size_t machine_write_virtual(struct machine *m, const struct x86_state *s, gva_t a,
+                             const void *buf, size_t len);
 
 void machine_serial_input(struct machine *m, const uint8_t *data, size_t len);
 size_t machine_serial_room(struct machine *m);     /* bytes it takes now */

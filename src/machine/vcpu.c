@@ -112,9 +112,15 @@ uint32_t vcpu_run(struct machine_vcpu *v)
         engine_vcpu_clear(e, REQUEST_EXIT);
         return start;
     }
+    if (v->frozen) {
+        engine_vcpu_clear(e, REQUEST_EXIT);
+        return REQUEST_EXIT;
+    }
     engine_vcpu_does(e, ENGINE_DOES_GUEST);
-    why = e->ops->run(e, 0);
+    why = e->ops->run(e, debug_budget(v));
     engine_vcpu_does(e, ENGINE_DOES_OTHER);
+    if (debug_stopped(v, why))
+        return 0;
     switch (why) {
     case ENGINE_BUDGET:
     case ENGINE_KICKED:
@@ -123,6 +129,8 @@ uint32_t vcpu_run(struct machine_vcpu *v)
     case ENGINE_HALTED:
         return atomic_load(&e->wake_mask) | start;
     case ENGINE_SHUTDOWN:
+        if (debug_shutdown(v))
+            break;
         vcpu_ended(v, MACHINE_TRIPLE_FAULT);
         break;
     case ENGINE_FAILED:

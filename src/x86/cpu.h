@@ -26,6 +26,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 #include "base/counters.h"
+#include "x86/debugger.h"
 #include "x86/state.h"
 
 struct log;
@@ -145,6 +146,8 @@ struct x86_cpu {
     /* DR6 bits of traps that are due at the next instruction boundary (system.h,
      * "debug"). Derived: never part of a saved state. */
     uint64_t debug_due;
+    const struct x86_debugger *debugger;             /* debugger.h; NULL: nobody looks */
+    struct x86_debugger_hit debugger_hit;
     /* The last exceptions, for the triple-fault report: a ring, exception number
      * n (from 0) is at n % X86_FAULT_LOG, fault_count so far. */
     struct { struct x86_exception e; uint64_t rip; uint16_t cs; } fault_log[X86_FAULT_LOG];

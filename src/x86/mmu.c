@@ -280,6 +280,9 @@ static void drop(struct x86_cpu *cpu, unsigned kind, unsigned slot)
 static bool page_watched(const struct x86_cpu *cpu, uint64_t page)
 {
     uint64_t dr7 = cpu->s.dr7;
+
+    if (unlikely(cpu->debugger) && x86_debugger_watches(cpu->debugger, page))
+        return true;
     if (likely(!(dr7 & 0xff)))
         return false;
     for (unsigned i = 0; i < 4; i++)
@@ -500,6 +503,8 @@ static void check_alignment(struct x86_cpu *cpu, gva_t a, unsigned size)
 
 static void note_access(struct x86_cpu *cpu, gva_t a, unsigned len, bool write)
 {
+    if (unlikely(cpu->debugger))
+        x86_debugger_access(cpu, a, len, write);
     if (unlikely(cpu->s.dr7 & 0xff))
         x86_debug_data_access(cpu, a, len, write);
 }

@@ -56,7 +56,8 @@ bool x86_nmi_possible(const struct x86_cpu *cpu);
 static inline bool x86_step_watch(const struct x86_cpu *cpu)
 {
     return (cpu->s.rflags & (X86_FLAG_TF | X86_FLAG_RF)) | (cpu->s.dr7 & 0xff) |
-           cpu->debug_due | cpu->s.ev.shadow_sti | cpu->s.ev.shadow_mov_ss;
+           cpu->debug_due | cpu->s.ev.shadow_sti | cpu->s.ev.shadow_mov_ss |
+           (cpu->debugger != NULL);
 }
 void x86_step_begin(struct x86_cpu *cpu);
 void x86_step_done(struct x86_cpu *cpu, uint64_t flags_before);

@@ -137,7 +137,7 @@ void dbt_probe(struct engine_probe *out)
 {
     struct error *err = NULL;
 
-    out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG;
+    out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG | ENGINE_CAP_DEBUGGER;
     out->exit_us = 0.2;
     if (host_suffices(&err)) {
         out->status = ENGINE_GOOD;

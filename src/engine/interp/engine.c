@@ -110,7 +110,7 @@ static void dirty_logging(void *opaque, bool on)
 static void interp_probe(struct engine_probe *out)
 {
     out->status = ENGINE_GOOD;
-    out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG;
+    out->caps = ENGINE_CAP_INSN_BUDGET | ENGINE_CAP_DIRTY_LOG | ENGINE_CAP_DEBUGGER;
     out->insn_per_us = INSN_PER_US;
     out->exit_us = 0.2;
     snprintf(out->reason, sizeof out->reason,
@@ -144,6 +144,7 @@ static int interp_vm_create(const struct engine_vm_config *cfg, struct engine_vm
         goto no_memory;
     pthread_mutex_init(&m->split_lock, NULL);
     m->vm.ops = &engine_interp;
+    m->vm.caps = ENGINE_CAP_DEBUGGER;
     m->vm.config = *cfg;
     m->features = cfg->model->features.w[0];
     m->vcpu = calloc(cfg->cpus, sizeof *m->vcpu);

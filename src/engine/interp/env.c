@@ -121,7 +121,7 @@ static void ram_written(struct interp *v, gpa_t a, unsigned size)
     if (atomic_load_explicit(&v->vm->dirty_logging, memory_order_relaxed))
         memory_dirty_mark(config(v)->memory, a, size);
     if (!interp_is_code(v->vm, a.v)) {
-        if (!(v->cpu.s.dr7 & 0xff))
+        if (!(v->cpu.s.dr7 & 0xff) && !v->cpu.debugger)
             unwatch(v, a.v & PAGE_MASK);
         return;
     }

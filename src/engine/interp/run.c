@@ -317,6 +317,10 @@ bool interp_boundary(struct interp *v, enum engine_exit *why)
         *why = ENGINE_BUDGET;
         return false;
     }
+    if (unlikely(v->cpu.debugger) && x86_debugger_stops(&v->cpu, &v->vcpu.debugger_hit)) {
+        *why = ENGINE_DEBUG;
+        return false;
+    }
     if (unlikely(ev->exception_valid || ev->interrupt_valid))
         alive = deliver_saved(v);
     else if (unlikely(requests | ev->nmi_pending) && ev->mp_state <= X86_MP_HALTED)
@@ -386,6 +390,7 @@ bool interp_run_enter(struct interp *v)
     if (fault_thread_init(NULL) < 0)
         return false;
     v->at = NULL;
+    v->cpu.debugger = v->vm->vm.debugger;
     atomic_store(&v->running, true);
     interp_attend(v);                              /* nothing from before is lost */
     return true;
