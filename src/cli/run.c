@@ -327,6 +327,19 @@ static bool operand_is_disk(const char *path)
     return f ? n && memchr(start, 0, n) : strstr(path, "://") != NULL;
 }
 
+/* An ELF file is started, whatever the machine. */
+static bool operand_is_kernel(const char *path)
+{
+    char start[4];
+    FILE *f = fopen(path, "re");
+    bool elf = f && fread(start, 1, sizeof start, f) == sizeof start &&
+               !memcmp(start, "\177ELF", sizeof start);
+
+    if (f)
+        fclose(f);
+    return elf;
+}
+
 /* The file first, so that the command line overrides it wherever the file is
  * named; the lists of the command line follow those of the file. */
 static int read_options(struct run *run, int argc, char **argv, struct error **err)
@@ -339,7 +352,9 @@ static int read_options(struct run *run, int argc, char **argv, struct error **e
     free_lists(&scratch);
     if (r != 0)
         return r;
-    if (file && operand_is_disk(file))
+    if (file && operand_is_kernel(file))
+        run->options.kernel = file;
+    else if (file && operand_is_disk(file))
         run->options.image = file;
     else if (file)
         r = ini_load(file, options, &run->options, &run->ini, err);

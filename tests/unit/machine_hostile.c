@@ -66,6 +66,9 @@ static void port_access(struct guest *g)
         0x20, 0x21, 0xa0, 0xa1, 0x40, 0x41, 0x42, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x80,
         0x92, 0xcf8, 0xcf9, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x600, 0x602, 0x604,
         0x608, 0xe9, 0xf4, 0x505, 0x4d0, 0x4d1, 0xe0, 0xe4, 0x510, 0x511,
+        /* the simple machine, hypercalls */
+        100, 101, 102, 103, 104, 106, 106, 107, 0x1f0, 0x1f2, 0x1f6, 0x1f7, 0xea, 0xeb, 0xec,
+        0xed, 0xee, 0xabba, 0xabba, 0xabbe, 0xabc2, 0xfffe, 0xffff,
     };
     static const uint8_t opcodes[] = {0xee, 0xef, 0xec, 0xed};     /* OUT, IN; byte, dword */
     uint16_t port = any(g) % 3 ? ports[any(g) % ARRAY_SIZE(ports)] : 0x2000 + any(g) % 24;
@@ -84,7 +87,7 @@ static void port_access(struct guest *g)
 static void memory_access(struct guest *g)
 {
     static const uint32_t bases[] = {0xfec00000, 0xfee00000, 0xff000000, 0xa0000, 0xe0000,
-                                     0xfffff000};
+                                     0xfffff000, 0xb8000, 0xfedb0000, 0xfedb1000, 0xfedb1000};
     uint32_t address = bases[any(g) % ARRAY_SIZE(bases)] + (any(g) & 0xfff);
 
     if (any(g) % 2)
@@ -195,6 +198,7 @@ static void run_seed(uint64_t seed)
     assert_int_equal(write(fd, g.image, sizeof g.image), sizeof g.image);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     machine_config_defaults(&cfg);
+    cfg.machine = seed % 4 == 1 ? "simple" : seed % 4 == 3 ? "teach" : "pc";
     cfg.engine = "interp";
     cfg.kernel = path;
     cfg.memory_bytes = 4 << 20;
