@@ -5,7 +5,7 @@ _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image share list keys screen-text screenshot monitor stop doctor help version"
-    local run_options="--kernel --firmware --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --vga --load --start --memory --engine --machine --cpu
+    local run_options="--kernel --firmware --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --display --vga --load --start --memory --engine --machine --cpu
         --host-features --cpus --name --gdb --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
@@ -36,6 +36,8 @@ _ring3()
             grep -o '^[a-z0-9]* ' | grep -v '^with')" -- "$cur") ;;
     run:--start)
         mapfile -t COMPREPLY < <(compgen -W "real protected paging32 long" -- "$cur") ;;
+    run:--display)
+        mapfile -t COMPREPLY < <(compgen -W "none sdl vnc=:1" -- "$cur") ;;
     run:--vga)
         mapfile -t COMPREPLY < <(compgen -W "std none" -- "$cur") ;;
     run:--irqchip)

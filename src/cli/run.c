@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "bus/bus.h"
 #include "cli/console.h"
 #include "cli/ini.h"
 #include "cli/options.h"
@@ -29,6 +30,7 @@
 #include "control/gdb.h"
 #include "control/place.h"
 #include "control/server.h"
+#include "display/view.h"
 #include "engine/engine.h"
 #include "machine/machine.h"
 #include "x86/cpuid.h"
@@ -40,6 +42,7 @@ struct run_options {
     struct option_list option_roms;
     struct option_list modules, disks, cdroms, nets, shares, devices, loads, hypercall_ports;
     uint64_t memory_bytes, cpus, debug_exit_port;
+    struct option_list displays;
     const char *vga;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
     const char *name, *gdb, *serial, *debugcon, *log, *trace, *dump_blocks;
@@ -82,6 +85,9 @@ static const struct option options[] = {
      .paths = "socket"},
     {"vga", "std|none[,key=value...]", "video card (default std); 'text=exits', 'width=N' and\n"
                                       "'height=N' are its keys", OPTION_STRING, FIELD(vga)},
+    {"display", "none|sdl|vnc=[HOST]:N", "show the screen in a window (sdl[,escape=off]) or to\n"
+     "VNC viewers (vnc=[HOST]:N[,password=FILE]); may be given\nmore than once (default none)",
+     OPTION_LIST, FIELD(displays), .paths = "password"},
     {"memory", "SIZE", "guest memory, for example 512M (the default) or 2G", OPTION_SIZE,
      FIELD(memory_bytes)},
     {"engine", "NAME", "what executes the guest: auto (the default), or a name;\n"
@@ -130,8 +136,12 @@ struct sink {
     struct run *run;
 };
 
+enum { VIEWS_MAX = 8 };
+
 struct run {
     struct run_options options;
+    struct view *view[VIEWS_MAX];
+    unsigned views;
     struct ini *ini;                   /* owns strings of the options */
     struct sink out, log, debugcon;
     struct log logger;
@@ -617,6 +627,35 @@ static int close_code_dump(struct run *run, int status)
     return cli_fail(CLI_HOST_FAILED, &err);
 }
 
+/* ---- displays ---- */
+
+static int open_views(struct run *run, struct machine *m, struct error **err)
+{
+    const struct option_list *list = &run->options.displays;
+    const struct view_config vc = {
+        .display = machine_display(m), .input = machine_input(m),
+        .vm_lock = bus_lock(machine_bus(m)), .log = &run->logger, .closed = stop_machine,
+        .opaque = m,
+    };
+
+    if (list->count > VIEWS_MAX)
+        return error_set(err, EINVAL, "--display: at most %d of them", VIEWS_MAX);
+    for (size_t i = 0; i < list->count; i++) {
+        int r = view_open(list->item[i], &vc, &run->view[run->views], err);
+
+        if (r < 0)
+            return r;
+        run->views += run->view[run->views] != NULL;
+    }
+    return 0;
+}
+
+static void close_views(struct run *run)
+{
+    while (run->views)
+        view_close(run->view[--run->views]);
+}
+
 static int start_and_run(struct run *run)
 {
     bool uses_stdio = strcmp(run->options.serial, "stdio") == 0;
@@ -637,13 +676,14 @@ static int start_and_run(struct run *run)
     };
     run->console = console_new(&cc);
     struct machine_config config = machine_config(run);
-    if (machine_new(&config, &m, &err) < 0) {
+    if (machine_new(&config, &m, &err) < 0 || open_views(run, m, &err) < 0) {
         status = start_status(err);
         cli_fail(status, &err);
         goto out;
     }
     status = finish_status(run, run_machine(run, m));
 out:
+    close_views(run);
     machine_free(m);
     place_release(&run->place);
     console_free(run->console);
