@@ -56,6 +56,7 @@ int command_screen_text(struct machine *m, int argc, char **argv, struct strbuf 
     if (!d)
         return command_refuse(out, "this machine has no screen");
     pthread_mutex_lock(lock);
+    display_refresh(d);
     bool text = display_text(d, out);
     const struct display_surface *s = display_surface(d);
     unsigned width = s->width, height = s->height;

@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """display.py - what is on the guest's screen, by everybody who can show it.
 
-    display.py RING3 SOURCE_ROOT text|vnc|sdl
+    display.py RING3 SOURCE_ROOT text|vnc|sdl|drm
 
 Debian's kernel boots with console=tty0; its shell is on the screen and takes keys from
 there. `text` looks through the monitor, `vnc` is a small RFB client (RFC 6143) with
-hostile siblings, `sdl` a window under Xvfb. Exits 77 when something needed is missing.
+hostile siblings, `sdl` a window under Xvfb; `drm` is Debian's ordinary kernel with its
+driver for the frame buffer. Exits 77 when something needed is missing.
 """
 import fcntl
+import gzip
 import os
 import pty
 import select
@@ -42,11 +44,11 @@ def skip(why):
 class Vm:
     """ring3 on a terminal of ours: the serial console, and the monitor behind Ctrl-A c."""
 
-    def __init__(self, *options, env=None):
+    def __init__(self, *options, env=None, kernel=f"{GUEST}/vmlinuz",
+                 initrd=f"{GUEST}/initrd.cpio.gz"):
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [RING3, "run", "--engine", "dbt", "--kernel", f"{GUEST}/vmlinuz", "--initrd",
-             f"{GUEST}/initrd.cpio.gz", "--memory", "256M", "--append",
+            [RING3, "run", "--engine", "dbt", "--kernel", kernel, "--initrd", initrd, "--memory", "256M", "--append",
              "quiet console=tty0 console=ttyS0", *options],
             stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
@@ -370,7 +372,58 @@ def sdl_in_server(folder, env):
     vm.wait(86)
 
 
+# ---- Linux's own graphics ----------------------------------------------------------------
+
+DRM_MODULES = ["drm", "drm_kms_helper", "ttm", "drm_ttm_helper", "drm_vram_helper", "bochs"]
+
+
+def case_drm():
+    files = [f"{GUEST}/e1000/{m}.ko" for m in DRM_MODULES]
+    if not all(os.path.exists(f) for f in [*files, f"{GUEST}/e1000/vmlinuz"]):
+        skip("no ordinary kernel: run tools/fetch-guest --e1000")
+    folder = tempfile.mkdtemp(prefix="ring3-display-")
+    for f in files:
+        shutil.copy(f, folder)
+    names = "\n".join(os.path.basename(f) for f in files) + "\n"
+    archive = subprocess.run(["cpio", "-o", "-H", "newc"], cwd=folder, input=names.encode(),
+                             capture_output=True, check=True).stdout
+    with open(f"{folder}/initrd", "wb") as out:
+        out.write(open(f"{GUEST}/initrd.cpio.gz", "rb").read() + gzip.compress(archive, 1))
+    n = free_display()
+    vm = Vm("--display", f"vnc=:{n}", "--vga", "std,width=800,height=600",
+            kernel=f"{GUEST}/e1000/vmlinuz", initrd=f"{folder}/initrd")
+    vm.read(b"ring3:/# ", "shell")
+    vm.write("cd /; for m in " + " ".join(DRM_MODULES) + "; do insmod $m.ko; done; "
+             "cat /sys/class/graphics/fb0/virtual_size; echo drm-$((40+2))\r")
+    said = vm.read(b"drm-42", "frame buffer")
+    if "800,600" not in said:
+        print(said)
+        fail("the guest did not take the size that EDID prefers")
+    if "a picture of 800x600, not text" not in vm.monitor("screen-text"):
+        fail("still in text mode")
+    vm.write("echo -e '\\033[?25l\\033[46m\\033[2J' > /dev/tty1; echo cyan-$((40+2))\r")
+    vm.read(b"cyan-42", "coloured screen")
+    viewer = Rfb(5900 + n)
+    end = time.time() + TIMEOUT
+    while viewer.pixels[4 * 400:4 * 400 + 3] != b"\xaa\xaa\x00":
+        viewer.request(0)
+        viewer.update()
+        if time.time() > end:
+            fail("the viewer does not see the frame buffer")
+    vm.write("while :; do cat /dev/urandom | head -c 65536 > /dev/fb0; done\r")
+    begun, updates = time.time(), 0
+    while time.time() - begun < 3:
+        viewer.request(1)
+        viewer.update()
+        updates += 1
+    print(f"{updates / 3:.0f} updates a second")
+    if updates < 3 * 5:
+        fail("the viewer hardly gets updates")
+    vm.quit(86)
+    shutil.rmtree(folder)
+
+
 if not os.path.exists(f"{GUEST}/vmlinuz"):
     skip("no Linux guest: run tools/fetch-guest")
-{"text": case_text, "vnc": case_vnc, "sdl": case_sdl}[CASE]()
+{"text": case_text, "vnc": case_vnc, "sdl": case_sdl, "drm": case_drm}[CASE]()
 print("ok")
