@@ -51,8 +51,9 @@ struct hypercall_config {
     void *machine;
     void (*print)(void *opaque, const uint8_t *data, size_t len);     /* may be NULL */
     void *print_opaque;
-    /* A text screen: cells of character and attribute. NULL: none. */
-    void (*screen)(void *opaque, unsigned first_cell, const uint8_t *cells, unsigned count);
+    /* A text screen: cells of character and attribute. False: it shows something else now.
+     * NULL: none. VM lock held. */
+    bool (*screen)(void *opaque, unsigned first_cell, const uint8_t *cells, unsigned count);
     void *screen_opaque;
     struct block *disk;              /* NULL: none; not owned */
     uint64_t base_ns;                /* since 1970, when the machine's clock was 0 */

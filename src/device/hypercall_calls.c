@@ -33,12 +33,14 @@ static void page_written(const struct call *c, uint64_t len)
 static uint32_t put_cells(struct hypercalls *h, unsigned first, const uint8_t *cells,
                           unsigned count)
 {
+    bool shown;
+
     if (!h->config.screen)
         return RING3_HC_ENODEV;
     pthread_mutex_lock(h->lock);
-    h->config.screen(h->config.screen_opaque, first, cells, count);
+    shown = h->config.screen(h->config.screen_opaque, first, cells, count);
     pthread_mutex_unlock(h->lock);
-    return RING3_HC_OK;
+    return shown ? RING3_HC_OK : RING3_HC_ENODEV;
 }
 
 static uint32_t vga_put(struct call *c)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "boot/boot.h"
+#include "device/ata.h"
 #include "device/mc146818.h"
 #include "device/uart16550.h"
 #include "irqchip/intc.h"
@@ -20,6 +21,7 @@
 #include "machine/pc_fwcfg.h"
 #include "machine/pc_vga.h"
 #include "machine/plug.h"
+#include "memory/memory.h"
 #include "pci/pci.h"
 
 /* ---- interrupts -------------------------------------------------------- */
@@ -98,11 +100,32 @@ static void engine_doorbell(void *opaque, const struct bus_doorbell *bell, bool 
                   (unsigned long long)bell->addr);
 }
 
+/* In text modes the window is plain memory, which the card compares with what it painted. */
+static bool screen_put(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
+{
+    struct machine *m = opaque;
+    const uint64_t cell_bytes = 2;
+
+    return memory_write(m->memory, gpa(PC_TEXT_WINDOW + first * cell_bytes), cells,
+                        count * cell_bytes) == 0;
+}
+
+/* The first ATA disk: virtio's may be served in a thread of its own. */
+static struct block *hypercall_disk(const struct machine *m)
+{
+    for (unsigned i = 0; i < m->devices; i++)
+        for (unsigned unit = 0; unit < ATA_DRIVES; unit++)
+            if (ata_drive_kind(m->device[i], unit) == ATA_DISK)
+                return ata_image(m->device[i], unit);
+    return NULL;
+}
+
 static int make_hypercalls(struct machine *m, const struct device_env *env, struct error **err)
 {
     const struct hypercall_config cfg = {
         .groups = HYPERCALL_SHARED_PAGE | (m->config.hypercalls ? HYPERCALL_TEACHING : 0),
-        .base_ns = pc_devices_epoch_ns(m),
+        .base_ns = pc_devices_epoch_ns(m), .disk = hypercall_disk(m),
+        .screen = pc_vga_wanted(m) ? screen_put : NULL, .screen_opaque = m,
     };
 
     return machine_add_hypercalls(m, env, &cfg, err);

@@ -24,6 +24,7 @@
 
 #define PC_EBDA        0x9fc00ull
 #define PC_FACS        0x9fc40ull       /* in the extended BIOS data area */
+#define PC_TEXT_WINDOW 0xb8000ull
 #define PC_LOW_END     0xa0000ull
 #define PC_ROM         0xe0000ull
 #define PC_EXTENDED    0x100000ull

@@ -179,9 +179,10 @@ static int make_debug_exit(struct simple_wiring *w, struct error **err)
     return made(w, debug_exit_new(w->env, &cfg, err), err);
 }
 
-static void screen_put(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
+static bool screen_put(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
 {
     text_screen_put(opaque, first, cells, count);
+    return true;
 }
 
 static int make_hypercalls(struct simple_wiring *w, struct error **err)

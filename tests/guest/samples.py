@@ -47,6 +47,8 @@ RUNS = [
     (TEACH + kernel('disk_emulated') + ['--disk', 'DISK'], 0, '128 sectors\n'
      'the same came back\nan error, as it should be\n'),
     (TEACH + kernel('disk_paravirtual') + ['--disk', 'DISK'], 0, 'the same came back\n'),
+    (kernel('pc_hypercalls') + ['--disk', 'DISK,bus=ata'], 129, ''),
+    (kernel('pc_hypercalls') + ['--vga', 'none'], 3, ''),
     (TEACH + kernel('vga_emulated'), 0, '2218 exits\n'),
     (TEACH + kernel('vga_paravirtual'), 0, '5 exits\n'),
     (SIMPLE + kernel('smp') + ['--cpus', '4', '--append', '4'], 0, '4 processors\n'),

@@ -47,12 +47,13 @@ static void exits(void *opaque, uint64_t out[HYPERCALL_EXITS])
     memcpy(out, ((struct fixture *)opaque)->exits, HYPERCALL_EXITS * sizeof *out);
 }
 
-static void screen(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
+static bool screen(void *opaque, unsigned first, const uint8_t *cells, unsigned count)
 {
     struct fixture *f = opaque;
 
     assert_true(range_inside(first, count, HYPERCALL_COLUMNS * HYPERCALL_ROWS));
     memcpy(f->screen + 2 * first, cells, 2 * count);
+    return true;
 }
 
 static struct block *open_disk(struct fixture *f)
