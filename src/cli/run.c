@@ -328,13 +328,13 @@ static void free_lists(struct run_options *o)
 static bool operand_is_disk(const char *path)
 {
     enum { SECTOR = 512 };
-    char start[SECTOR];
+    char start[SECTOR];                     /* nothing is smaller */
     FILE *f = fopen(path, "re");
     size_t n = f ? fread(start, 1, sizeof start, f) : 0;
 
     if (f)
         fclose(f);
-    return f ? n && memchr(start, 0, n) : strstr(path, "://") != NULL;
+    return f ? n == sizeof start && memchr(start, 0, n) : strstr(path, "://") != NULL;
 }
 
 /* An ELF file is started, whatever the machine. */

@@ -63,7 +63,7 @@ if abs(got['a'][3] - got['b'][3]) > 2 or got['a'][3] < 4:
 
 # One sleeps most of the time: the other has what it leaves.
 p = share(f'a:{TIMER}=70', f'b:{SILENT}=30', '--seconds', '1', '--engine', 'dbt')
-if rows(p.stdout)['b'][1] < 90 or 'a: 10 ticks' not in p.stdout:
+if rows(p.stdout)['b'][1] < 90 or 'a: ten ticks' not in p.stdout:
     fail('idle time is not given away', p.stdout)
 p = share(f'a:{TIMER}=70', f'b:{SILENT}=30', '--seconds', '1', '--engine', 'dbt', '--cap')
 if rows(p.stdout)['b'][1] > 32:

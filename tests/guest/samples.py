@@ -40,7 +40,7 @@ RUNS = [
     (RAW + ['long', '--load', sample('hypercalls64.bin@0')], 43, CALLS),
     (RAW + ['paging32', '--load', sample('hypercalls32.bin@0')], 43, CALLS),
     (RAW + ['protected', '--load', sample('hypercalls32.bin@0')], 43, CALLS),
-    (SIMPLE + kernel('timer'), 0, '10 ticks\na delay\na date\n'),
+    (SIMPLE + kernel('timer'), 0, 'ten ticks\na delay\na date\n'),
     (SIMPLE + kernel('paging'), 0, 'one page, two addresses\nmapped when it was needed\n'),
     (SIMPLE + kernel('disk_simple') + ['--disk', 'DISK'], 0, '128 sectors\nthe same came back\n'),
     (SIMPLE + kernel('disk_paravirtual') + ['--disk', 'DISK'], 0, 'the same came back\n'),
