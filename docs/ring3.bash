@@ -5,7 +5,7 @@ _ring3()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image share list keys screen-text screenshot monitor stop doctor help version"
-    local run_options="--kernel --firmware --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --display --vga --load --start --memory --engine --machine --cpu
+    local run_options="--kernel --firmware --firmware-vars --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --display --vga --load --start --memory --engine --machine --cpu
         --host-features --cpus --name --gdb --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
@@ -19,7 +19,7 @@ _ring3()
     [[ $prev == "=" ]] && prev=${COMP_WORDS[COMP_CWORD-2]}
 
     case ${COMP_WORDS[1]}:$prev in
-    run:--kernel|run:--firmware|run:--option-rom|run:--initrd|run:--module|run:--load|run:--disk|run:--cdrom|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
+    run:--kernel|run:--firmware|run:--firmware-vars|run:--option-rom|run:--initrd|run:--module|run:--load|run:--disk|run:--cdrom|run:--log|run:--dump-blocks|run:--serial|run:--debugcon)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         compopt -o filenames ;;
     run:--engine)

@@ -37,7 +37,7 @@
 
 struct run_options {
     const char *kernel, *initrd, *append, *start;
-    const char *firmware, *boot;
+    const char *firmware, *firmware_vars, *boot;
     const char *image;                 /* the operand, when it is a disk */
     struct option_list option_roms;
     struct option_list modules, disks, cdroms, nets, shares, devices, loads, hypercall_ports;
@@ -55,6 +55,8 @@ static const struct option options[] = {
      OPTION_STRING, FIELD(kernel), .paths = "*"},
     {"firmware", "bios|uefi|FILE", "what starts the disks: a BIOS (the default), UEFI, or an image",
      OPTION_STRING, FIELD(firmware), .paths = "*"},
+    {"firmware-vars", "FILE", "UEFI variables are kept there; made when it does not exist",
+     OPTION_STRING, FIELD(firmware_vars), .paths = "*"},
     {"boot", "ORDER", "disk,cdrom,net (the default), or names (id=) of devices",
      OPTION_STRING, FIELD(boot)},
     {"option-rom", "FILE", "another ROM for the BIOS to run; may be given more than once",
@@ -384,6 +386,7 @@ static struct machine_config machine_config(struct run *run)
     c.kernel = o->kernel;
     c.image = o->image;
     c.firmware = o->firmware;
+    c.firmware_vars = o->firmware_vars;
     c.boot_order = o->boot;
     c.option_roms = o->option_roms.item;
     c.firmware_serial = run->out.pump != NULL;

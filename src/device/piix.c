@@ -156,6 +156,9 @@ static void init_isa(struct piix *p)
 
     pci_function_init(&p->isa, &p->state.isa, "ISA bridge", &id);
     p->isa.config_written = isa_written;
+    /* What is behind the bridge is always there, and systems (UEFI) turn it on first. */
+    p->state.isa.config[PCI_COMMAND] = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    p->isa.writable[PCI_COMMAND] |= PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
     for (unsigned n = 0; n < PCI_LINES; n++) {
         uint8_t irq = p->config.route[n];
 

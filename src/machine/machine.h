@@ -58,6 +58,7 @@ struct machine_config {
     const char *kernel, *initrd, *append;
     /* Without a kernel a firmware runs: NULL or "bios", "uefi", or a file's name. */
     const char *firmware;
+    const char *firmware_vars;     /* UEFI variable store; NULL: forgotten at the end */
     const char *boot_order;        /* --boot text or NULL */
     const char *const *option_roms;
     bool firmware_serial;          /* firmware shows its screen on the serial port, too */

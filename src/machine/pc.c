@@ -137,15 +137,28 @@ static int open_images(struct machine *m, struct error **err)
     const struct machine_config *cfg = &m->config;
     struct pc *pc = pc_of(m);
 
-    if (!cfg->kernel)
-        return pc_rom_open(&pc->rom, cfg->firmware, err);
-    if (cfg->firmware) {
+    if (!cfg->kernel) {
+        int rc = pc_rom_open(&pc->rom, cfg->firmware, err);
+
+        return rc ? rc : pc_vars_open(&pc->vars, &pc->rom, cfg->firmware_vars, m->log, err);
+    }
+    if (cfg->firmware || cfg->firmware_vars) {
         error_set(err, EINVAL, "a kernel is started without firmware");
         error_hint(err, "leave out --firmware or --kernel");
         return -EINVAL;
     }
     int rc = boot_image_open(&m->image, cfg->kernel, cfg->initrd, cfg->modules, cfg->append, err);
     return rc ? rc : pc_rom_none(&pc->rom, err);
+}
+
+static int make_vars(struct machine *m, const struct device_env *env, struct error **err)
+{
+    struct pc *pc = pc_of(m);
+    struct device *dev = pc_vars_chip(&pc->vars, &pc->rom, env, err);
+
+    if (dev)
+        machine_add_device(m, dev);
+    return dev ? 0 : -EIO;
 }
 
 /* VM lock held. */
@@ -163,6 +176,8 @@ static int make_devices(struct machine *m, const struct device_env *env, struct 
         rc = pc_memory_make_pam(m, env, err);
     if (!rc)
         rc = pc_devices_make(&wiring, err);
+    if (!rc && pc->vars.data)
+        rc = make_vars(m, env, err);
     if (!rc)
         rc = pc_vga_make(&wiring, err);
     if (!rc) {

@@ -13,6 +13,7 @@
 #include "machine/pc_devices.h"
 #include "machine/pc_map.h"
 #include "machine/pc_rom.h"
+#include "machine/pc_vars.h"
 
 struct pam;
 
@@ -21,6 +22,7 @@ struct pc {
     unsigned rams;
     struct e820_map map;
     struct pc_rom rom;
+    struct pc_vars vars;
     struct pam *pam;
     bool a20, a20_shown;             /* as the line is; as the memory map is */
     struct device *com1, *pci, *piix, *acpi_pm, *rtc, *fwcfg /* or NULL */;

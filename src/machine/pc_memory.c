@@ -111,4 +111,5 @@ void pc_memory_unmap(struct machine *m)
     if (pc->rom.image && memory_find(m->memory, gpa(PC_HIGH - pc->rom.bytes)))
         memory_unmap(m->memory, gpa(PC_HIGH - pc->rom.bytes));
     pc_rom_close(&pc->rom);
+    pc_vars_close(&pc->vars);
 }

@@ -16,7 +16,8 @@
 #include "machine/pc_map.h"
 #include "memory/memory.h"
 
-enum { GRAIN_BYTES = 64 << 10, LARGEST_BYTES = 8 << 20, VOLUME_SIGNATURE_AT = 40 };
+enum { GRAIN_BYTES = 4 << 10, SMALLEST_BYTES = 64 << 10, LARGEST_BYTES = 8 << 20,
+       VOLUME_SIGNATURE_AT = 40 };
 
 static const struct known {
     const char *name, *code, *vars;
@@ -24,8 +25,8 @@ static const struct known {
     {"bios", "/usr/share/seabios/bios-256k.bin", NULL},
     {"bios", "/usr/share/qemu/bios-256k.bin", NULL},
     {"bios", "/usr/share/seabios/bios.bin", NULL},
-    {"uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
     {"uefi", "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"},
+    {"uefi", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
     {"uefi", "/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"},
     {"uefi", "/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"},
 };
@@ -57,10 +58,12 @@ static int choose(struct pc_rom *rom, const char *firmware, struct error **err)
 
 static int check_size(const struct boot_file *f, struct error **err)
 {
-    if (f->size_bytes % GRAIN_BYTES == 0 && f->size_bytes <= LARGEST_BYTES)
+    bool one_or_more = f->size_bytes == SMALLEST_BYTES || f->size_bytes >= PC_ROM_LOW_BYTES;
+
+    if (one_or_more && f->size_bytes % GRAIN_BYTES == 0 && f->size_bytes <= LARGEST_BYTES)
         return 0;
-    error_set(err, EINVAL, "firmware '%s' has %llu bytes: an image has a multiple of 64 KiB, "
-              "at most 8 MiB", f->path, (unsigned long long)f->size_bytes);
+    error_set(err, EINVAL, "firmware '%s' has %llu bytes: an image has 64 KiB, or a multiple of "
+              "4 KiB from 128 KiB to 8 MiB", f->path, (unsigned long long)f->size_bytes);
     return -EINVAL;
 }
 

@@ -21,6 +21,7 @@
 #include "device/i8042.h"
 #include "device/i8254.h"
 #include "device/mc146818.h"
+#include "device/piix.h"
 #include "device/postcode.h"
 #include "device/pvpanic.h"
 #include "device/simple.h"
@@ -418,6 +419,32 @@ static void pci_rig_msi(void *opaque, uint64_t address, uint32_t data)
     rig_note(opaque, address ^ data);
 }
 
+static void last_first_destroy(struct rig *rig)
+{
+    while (rig->devices)
+        device_destroy(rig->device[--rig->devices]);
+}
+
+static int piix_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct pci_bus_config bus = {.ecam = PCI_ECAM, .line = pci_rig_line, .line_opaque = rig};
+    struct piix_config cfg = {.slot = 1, .route = {10, 10, 11, 11}, .pm_port = 0x600};
+    struct device *host = pci_bus_new(env, &bus, err), *dev;
+
+    if (!host)
+        return -1;
+    cfg.pci = pci_bus_of(host);
+    for (unsigned i = 0; i < PIIX_ISA_IRQS; i++)
+        cfg.isa[i] = rig_line(rig, i);
+    for (unsigned i = 0; i < PCI_LINES; i++)
+        cfg.apic[i] = rig_line(rig, 16 + i);
+    rig->device[rig->devices++] = host;
+    dev = piix_new(env, &cfg, err);
+    if (dev)
+        rig->device[rig->devices++] = dev;
+    return dev ? 0 : -1;
+}
+
 static int balloon_pci_make(struct rig *rig, const struct device_env *env, struct error **err)
 {
     const struct pci_bus_config cfg = {
@@ -623,6 +650,7 @@ const struct kit_row kit_rows[] = {
     {"acpi_pm", pm_make, NULL, pm_poke},
     {"debug_exit", debug_exit_make, NULL, NULL},
     {"debugcon", debugcon_make, NULL, NULL},
+    {"piix", piix_make, last_first_destroy, NULL},
     {"fwcfg", fwcfg_make, NULL, NULL},
     {"hpet", hpet_make, NULL, hpet_poke},
     {"hypercalls", hypercall_make, virtio_destroy, hypercall_poke},
