@@ -336,6 +336,9 @@ static int make_pci(struct vga *v, const struct vga_config *cfg, struct error **
                                     .revision = 2};
 
     pci_function_init(&v->pci, &v->state.pci, "vga", &id);
+    /* The ports are no BAR, and answer always; firmware takes a card whose ports cannot be
+     * turned on for none. */
+    v->pci.writable[PCI_COMMAND] |= PCI_COMMAND_IO;
     if (v->ram.p) {
         pci_bar_set(&v->pci, BAR_MEMORY, PCI_BAR_MEMORY, VGA_MEMORY_BYTES, NULL);
         pci_bar_memory(&v->pci, BAR_MEMORY, v->ram, 0);

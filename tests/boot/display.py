@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """display.py - what is on the guest's screen, by everybody who can show it.
 
-    display.py RING3 SOURCE_ROOT text|vnc|sdl|drm
+    display.py RING3 SOURCE_ROOT text|bios|vnc|sdl|drm
 
+`bios` is SeaBIOS with its video BIOS before a disk that holds nothing. For the others
 Debian's kernel boots with console=tty0; its shell is on the screen and takes keys from
 there. `text` looks through the monitor, `vnc` is a small RFB client (RFC 6143) with
 hostile siblings, `sdl` a window under Xvfb; `drm` is Debian's ordinary kernel with its
@@ -46,10 +47,11 @@ class Vm:
 
     def __init__(self, *options, env=None, kernel=f"{GUEST}/vmlinuz",
                  initrd=f"{GUEST}/initrd.cpio.gz"):
+        linux = ["--kernel", kernel, "--initrd", initrd, "--append",
+                 "quiet console=tty0 console=ttyS0"] if kernel else []
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [RING3, "run", "--engine", "dbt", "--kernel", kernel, "--initrd", initrd, "--memory", "256M", "--append",
-             "quiet console=tty0 console=ttyS0", *options],
+            [RING3, "run", "--engine", "dbt", *linux, "--memory", "256M", *options],
             stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
@@ -153,6 +155,20 @@ def case_text():
     if "vga text" not in vm.monitor("info memory"):
         fail("text memory is not plain memory")
     vm.quit(86)
+
+
+def case_bios():
+    if not os.path.exists("/usr/share/seabios/vgabios-stdvga.bin"):
+        skip("SeaBIOS's video BIOS is not installed (seabios)")
+    with tempfile.NamedTemporaryFile(prefix="ring3-display-") as disk:
+        disk.truncate(16 << 20)
+        vm = Vm("--disk", f"file={disk.name},format=raw", kernel=None)
+        time.sleep(1)
+        vm.screen_has("No bootable device.")
+        text = vm.screen_has("SeaBIOS (version")
+        if "not a bootable disk" not in text:
+            fail(f"the screen does not say what is wrong:\n{text}")
+        vm.quit(86)
 
 
 # ---- VNC -------------------------------------------------------------------------
@@ -425,5 +441,5 @@ def case_drm():
 
 if not os.path.exists(f"{GUEST}/vmlinuz"):
     skip("no Linux guest: run tools/fetch-guest")
-{"text": case_text, "vnc": case_vnc, "sdl": case_sdl, "drm": case_drm}[CASE]()
+{"text": case_text, "bios": case_bios, "vnc": case_vnc, "sdl": case_sdl, "drm": case_drm}[CASE]()
 print("ok")
