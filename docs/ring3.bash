@@ -6,7 +6,7 @@ _ring3()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image share list keys screen-text screenshot monitor stop doctor help version"
     local run_options="--kernel --firmware --firmware-vars --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --display --vga --load --start --memory --engine --machine --cpu
-        --host-features --cpus --name --gdb --irqchip --no-reboot --serial --debugcon --debug-exit-port
+        --host-features --cpus --cpu-weight --cpu-max --name --gdb --irqchip --no-reboot --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
     COMPREPLY=()
@@ -45,7 +45,7 @@ _ring3()
     run:--trace)
         mapfile -t COMPREPLY < <(compgen -W "all exits device irq msr cpuid exception memory
             translate boot engine" -- "$cur") ;;
-    run:--append|run:--name|run:--gdb|run:--memory|run:--cpu|run:--cpus|run:--debug-exit-port) ;;
+    run:--append|run:--name|run:--gdb|run:--memory|run:--cpu|run:--cpus|run:--cpu-weight|run:--cpu-max|run:--debug-exit-port) ;;
     run:*)
         mapfile -t COMPREPLY < <(compgen -W "$run_options" -- "$cur"; compgen -f -X '!*.ini' -- "$cur") ;;
     image:image)

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "bus/bus.h"
+#include "cli/cgroup.h"
 #include "cli/console.h"
 #include "cli/ini.h"
 #include "cli/options.h"
@@ -41,7 +42,7 @@ struct run_options {
     const char *image;                 /* the operand, when it is a disk */
     struct option_list option_roms;
     struct option_list modules, disks, cdroms, nets, shares, devices, loads, hypercall_ports;
-    uint64_t memory_bytes, cpus, debug_exit_port;
+    uint64_t memory_bytes, cpus, cpu_weight, cpu_max, debug_exit_port;
     struct option_list displays;
     const char *vga;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
@@ -99,6 +100,10 @@ static const struct option options[] = {
     {"host-features", "LIST", "-feature[,-feature...]: what the host is to lack, for testing",
      OPTION_STRING, FIELD(host_features)},
     {"cpus", "N", "number of processors (default 1)", OPTION_NUMBER, FIELD(cpus), 1, 255},
+    {"cpu-weight", "N", "share of the host's CPUs beside others: 1 to 10000, 100 is everybody's",
+     OPTION_NUMBER, FIELD(cpu_weight), 1, 10000},
+    {"cpu-max", "PERCENT", "no more than so much of one of the host's CPUs, for example 150",
+     OPTION_NUMBER, FIELD(cpu_max), 1, 100000},
     {"name", "NAME", "what other commands of ring3 call it (default vm-PID)",
      OPTION_STRING, FIELD(name)},
     {"gdb", "[HOST]:PORT|PATH", "wait for GDB at this port or Unix socket before starting",
@@ -142,6 +147,7 @@ enum { VIEWS_MAX = 8 };
 
 struct run {
     struct run_options options;
+    struct cgroup cgroup;              /* --cpu-weight, --cpu-max */
     struct view *view[VIEWS_MAX];
     unsigned views;
     struct ini *ini;                   /* owns strings of the options */
@@ -666,7 +672,8 @@ static int start_and_run(struct run *run)
     struct error *err = NULL;
     int status = CLI_CANNOT_START;
 
-    if (claim_name(run, &err) < 0 || open_sinks(run, &err) < 0 || open_code_dump(run, &err) < 0) {
+    if (cgroup_enter(&run->cgroup, run->options.cpu_weight, run->options.cpu_max, &err) < 0 ||
+        claim_name(run, &err) < 0 || open_sinks(run, &err) < 0 || open_code_dump(run, &err) < 0) {
         status = start_status(err);
         cli_fail(status, &err);
         goto out;
@@ -693,6 +700,7 @@ out:
     sink_close(&run->debugcon);
     sink_close(&run->out);
     sink_close(&run->log);
+    cgroup_leave(&run->cgroup);
     return close_code_dump(run, status);
 }
 

@@ -4,8 +4,10 @@
 or are refused. The shares are of CPU time, so a busy host makes the run slower, not wrong."""
 import os
 import re
+import resource
 import subprocess
 import sys
+import time
 
 ring3, samples = sys.argv[1:3]
 seconds = sys.argv[3] if len(sys.argv) > 3 else '2'
@@ -73,6 +75,21 @@ p = share(f'a:{HELLO}=50', f'b:{HELLO}=50', '--engine', 'dbt')
 if p.returncode or p.stdout.count('Hello, world!') != 2 or p.stdout.count('  off') != 2:
     fail('guests that end', p.stdout, p.stderr)
 
+# A group of the host's, where one may be made: the guest computes without end.
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+before = used.ru_utime + used.ru_stime
+p = subprocess.Popen([ring3, 'run', '--machine', 'simple', '--engine', 'dbt', '--load',
+                      SILENT + '@0x10000', '--cpu-max', '20'], stdin=subprocess.DEVNULL,
+                     stderr=subprocess.PIPE, text=True)
+time.sleep(3)
+if p.poll() is None:
+    p.terminate()
+    p.wait(30)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if used.ru_utime + used.ru_stime - before > 1.2:
+        fail('--cpu-max 20: more than 20 % of a CPU', used.ru_utime + used.ru_stime - before)
+elif p.returncode != 66 or 'cannot limit the CPU by control group' not in p.stderr.read():
+    fail('--cpu-max', p.returncode)
 check_refused([], 'no VM is given')
 check_refused([f'{SILENT}=70'], 'the fractions sum to 70 %, not to 100 %')
 check_refused([f'a:{SILENT}=70', f'b:{SILENT}=40'], 'sum to 110 %')

@@ -507,6 +507,8 @@ static struct simple_slot simple_slot(struct rig *rig, unsigned n, uint64_t byte
                                 .bytes = bytes};
 }
 
+static void simple_destroy(struct rig *rig);
+
 static int simple_make(struct rig *rig, const struct device_env *env, struct error **err)
 {
     struct simple_part *p = calloc(1, sizeof *p);
@@ -530,7 +532,10 @@ static int simple_make(struct rig *rig, const struct device_env *env, struct err
     rig->device[rig->devices++] = simple_keyboard_new(&with, &keyboard, err);
     rig->device[rig->devices++] = text_screen_new(&with, &text, err);
     rig->device[rig->devices++] = simple_video_new(&with, &video, rig->device[5], err);
-    return simple_ports_init(&p->ports, env->bus, SIMPLE_FIRST, SIMPLE_DEVICES, err);
+    if (simple_ports_init(&p->ports, env->bus, SIMPLE_FIRST, SIMPLE_DEVICES, err) == 0)
+        return 0;
+    simple_destroy(rig);
+    return -1;
 }
 
 static void simple_destroy(struct rig *rig)

@@ -29,7 +29,10 @@ int ps2_make(struct rig *rig, const struct device_env *env, struct error **err)
     cfg.mouse = ps2_mouse_plug(rig->device[MOUSE]);
     rig->device[CONTROLLER] = i8042_new(env, &cfg, err);
     rig->devices = DEVICES;
-    return rig->device[CONTROLLER] ? 0 : -1;
+    if (rig->device[CONTROLLER])
+        return 0;
+    ps2_destroy(rig);
+    return -1;
 }
 
 void ps2_destroy(struct rig *rig)
