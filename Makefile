@@ -64,6 +64,7 @@ test:
 	@$(MAKE) --no-print-directory all $(GUEST)/initrd.cpio.gz
 	@tools/make-image || echo "make: no Debian image: the tests that boot it are skipped"
 	@tools/fetch-guest --e1000
+	@tools/fetch-boot || echo "make: some systems are not there: their tests are skipped"
 	@tools/run-tests
 
 check: all
