@@ -25,7 +25,10 @@ import termios
 import time
 import zlib
 
-RING3, ROOT, CASE = sys.argv[1:4]
+if __name__ == "__main__":
+    RING3, ROOT, CASE = sys.argv[1:4]
+else:                            # bench/screen
+    RING3, ROOT = os.environ["RING3"], os.environ["ROOT"]
 GUEST = os.path.join(ROOT, ".cache/guest")
 TIMEOUT = 90
 # The first process of the guest talks to the serial port; a second shell is put on tty1.
@@ -47,15 +50,18 @@ class Vm:
 
     def __init__(self, *options, env=None, kernel=f"{GUEST}/vmlinuz",
                  initrd=f"{GUEST}/initrd.cpio.gz"):
-        linux = ["--kernel", kernel, "--initrd", initrd, "--append",
-                 "quiet console=tty0 console=ttyS0"] if kernel else []
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [RING3, "run", "--engine", "dbt", *linux, "--memory", "256M", *options],
-            stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
+            self.command(kernel, initrd, options), stdin=slave, stdout=slave, stderr=slave,
+            env=env, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(slave)
         self.text = b""
+
+    def command(self, kernel, initrd, options):
+        linux = ["--kernel", kernel, "--initrd", initrd, "--append",
+                 "quiet console=tty0 console=ttyS0"] if kernel else []
+        return [RING3, "run", "--engine", "dbt", *linux, "--memory", "256M", *options]
 
     def read(self, until, what):
         end = time.time() + TIMEOUT
@@ -220,7 +226,7 @@ class Rfb:
         while len(out) < n:
             piece = self.socket.recv(n - len(out))
             if not piece:
-                fail("the VNC server hung up")
+                raise ConnectionError("the VNC server hung up")
             out += piece
         return out
 
@@ -439,7 +445,12 @@ def case_drm():
     shutil.rmtree(folder)
 
 
-if not os.path.exists(f"{GUEST}/vmlinuz"):
-    skip("no Linux guest: run tools/fetch-guest")
-{"text": case_text, "bios": case_bios, "vnc": case_vnc, "sdl": case_sdl, "drm": case_drm}[CASE]()
-print("ok")
+def main():
+    if not os.path.exists(f"{GUEST}/vmlinuz"):
+        skip("no Linux guest: run tools/fetch-guest")
+    {"text": case_text, "bios": case_bios, "vnc": case_vnc, "sdl": case_sdl, "drm": case_drm}[CASE]()
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
