@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ struct console {
     struct console_config config;
     struct machine *machine;
     bool is_terminal;
-    struct loop_watch *in_watch, *retry_watch;
+    struct loop_watch *in_watch, *retry_watch, *size_watch;
     int retry_fd;                     /* timerfd: try again to read the terminal */
     bool ended;                       /* nothing more will come from in_fd */
     _Atomic bool posted;              /* console_work is on its way */
@@ -179,10 +180,10 @@ static void feed_guest(struct console *c)
     while (done < c->queue_len) {
         /* Said before looking: room made after the look is told to us. */
         atomic_store(&c->waiting, true);
-        size_t n = min_u64(machine_serial_room(c->machine), c->queue_len - done);
+        size_t n = min_u64(machine_terminal_room(c->machine), c->queue_len - done);
         if (!n)
             break;
-        machine_serial_input(c->machine, c->queue + done, n);
+        machine_terminal_input(c->machine, c->queue + done, n);
         done += n;
     }
     memmove(c->queue, c->queue + done, c->queue_len - done);
@@ -264,6 +265,37 @@ static void on_input(void *opaque, unsigned events)
     post_work(c);
 }
 
+/* Posted, and before the start. */
+static void tell_size(void *opaque)
+{
+    struct console *c = opaque;
+    struct winsize size;
+
+    if (ioctl(c->config.in_fd, TIOCGWINSZ, &size) == 0)
+        machine_terminal_size(c->machine, size.ws_col, size.ws_row);
+}
+
+static void on_size(void *opaque, unsigned events)
+{
+    struct console *c = opaque;
+    uint64_t times;
+
+    if (read(terminal_size_fd(), &times, sizeof times) > 0)
+        loop_post(machine_loop(c->machine), tell_size, c);
+}
+
+static int start_terminal(struct console *c, struct loop *loop, struct error **err)
+{
+    int r = terminal_raw(c->config.in_fd);
+
+    if (r < 0)
+        return error_set(err, -r, "cannot set the terminal to raw mode: %s", strerror(-r));
+    tell_size(c);
+    if (terminal_size_fd() >= 0)
+        c->size_watch = loop_watch_fd(loop, terminal_size_fd(), LOOP_READ, on_size, c, err);
+    return 0;
+}
+
 int console_start(struct console *c, struct machine *m, struct error **err)
 {
     c->machine = m;
@@ -277,19 +309,15 @@ int console_start(struct console *c, struct machine *m, struct error **err)
     c->in_watch = loop_watch_fd(loop, c->config.in_fd, LOOP_READ, on_input, c, err);
     if (!c->retry_watch || !c->in_watch)
         return error_wrap(err, "cannot read standard input");
-    if (c->is_terminal) {
-        int r = terminal_raw(c->config.in_fd);
-        if (r < 0)
-            return error_set(err, -r, "cannot set the terminal to raw mode: %s", strerror(-r));
-    }
-    return 0;
+    return c->is_terminal ? start_terminal(c, loop, err) : 0;
 }
 
 void console_stop(struct console *c)
 {
     loop_unwatch(c->in_watch);
     loop_unwatch(c->retry_watch);
-    c->in_watch = c->retry_watch = NULL;
+    loop_unwatch(c->size_watch);
+    c->in_watch = c->retry_watch = c->size_watch = NULL;
     if (c->retry_fd >= 0)
         close(c->retry_fd);
     c->retry_fd = -1;

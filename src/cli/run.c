@@ -151,7 +151,7 @@ struct run {
     struct view *view[VIEWS_MAX];
     unsigned views;
     struct ini *ini;                   /* owns strings of the options */
-    struct sink out, log, debugcon;
+    struct sink out, log, serial, debugcon;   /* out: the terminal, or standard output */
     struct log logger;
     struct console *console;
     struct place place;                /* of the control socket, until it is served */
@@ -226,6 +226,14 @@ static void sink_write(void *opaque, const uint8_t *data, size_t len)
     pump_write(((struct sink *)opaque)->pump, data, len);
 }
 
+/* Is the first serial port or a console port there? */
+static bool uses_stdio(const struct run *run)
+{
+    const struct machine_config c = {.devices = run->options.devices.item};
+
+    return strcmp(run->options.serial, "stdio") == 0 || machine_uses_terminal(&c);
+}
+
 /* The log first: the others report to it. */
 static int open_sinks(struct run *run, struct error **err)
 {
@@ -234,10 +242,10 @@ static int open_sinks(struct run *run, struct error **err)
 
     if (o->log)
         r = sink_open(&run->log, o->log, err);
-    if (r == 0 && strcmp(o->serial, "none") == 0)
+    if (!uses_stdio(run))
         run->out.fd = -1;
-    else if (r == 0 && strcmp(o->serial, "stdio") != 0)
-        r = sink_open(&run->out, o->serial, err);
+    if (r == 0 && strcmp(o->serial, "none") != 0 && strcmp(o->serial, "stdio") != 0)
+        r = sink_open(&run->serial, o->serial, err);
     if (r == 0 && strcmp(o->debugcon, "stdio") == 0)
         run->debugcon.fd = STDOUT_FILENO;
     else if (r == 0 && strcmp(o->debugcon, "none") != 0)
@@ -246,6 +254,8 @@ static int open_sinks(struct run *run, struct error **err)
         r = sink_start(&run->log, err);
     if (r == 0)
         r = sink_start(&run->out, err);
+    if (r == 0)
+        r = sink_start(&run->serial, err);
     if (r == 0)
         r = sink_start(&run->debugcon, err);
     if (r == 0)
@@ -418,7 +428,11 @@ static struct machine_config machine_config(struct run *run)
     c.log = &run->logger;
     c.code_dump = run->code_dump;
     if (run->out.pump)
-        c.serial = console_serial(run->console);
+        c.terminal = console_serial(run->console);
+    if (strcmp(o->serial, "stdio") == 0)
+        c.serial = c.terminal;
+    else if (run->serial.pump)
+        c.serial = (struct machine_serial){sink_write, &run->serial};
     if (run->debugcon.pump)
         c.debugcon = (struct machine_serial){sink_write, &run->debugcon};
     return c;
@@ -585,6 +599,7 @@ static int run_machine(struct run *run, struct machine *m)
     atomic_store(&run->machine, NULL);
     console_stop(run->console);
     sink_close(&run->debugcon);
+    sink_close(&run->serial);
     sink_close(&run->out);
     run->logger.fd = -1;
     sink_close(&run->log);
@@ -667,7 +682,6 @@ static void close_views(struct run *run)
 
 static int start_and_run(struct run *run)
 {
-    bool uses_stdio = strcmp(run->options.serial, "stdio") == 0;
     struct machine *m = NULL;
     struct error *err = NULL;
     int status = CLI_CANNOT_START;
@@ -678,9 +692,9 @@ static int start_and_run(struct run *run)
         cli_fail(status, &err);
         goto out;
     }
-    bool shows_out = uses_stdio && isatty(STDOUT_FILENO);
+    bool shows_out = uses_stdio(run) && isatty(STDOUT_FILENO);
     const struct console_config cc = {
-        .in_fd = uses_stdio ? STDIN_FILENO : -1,
+        .in_fd = uses_stdio(run) ? STDIN_FILENO : -1,
         .out = run->out.pump,
         .ui = shows_out ? run->out.pump : run->log.pump,
     };
@@ -698,6 +712,7 @@ out:
     place_release(&run->place);
     console_free(run->console);
     sink_close(&run->debugcon);
+    sink_close(&run->serial);
     sink_close(&run->out);
     sink_close(&run->log);
     cgroup_leave(&run->cgroup);
@@ -709,6 +724,7 @@ int cmd_run(int argc, char **argv)
     struct run run = {
         .out = {.name = "standard output", .fd = STDOUT_FILENO, .run = &run},
         .log = {.name = "standard error", .fd = STDERR_FILENO, .run = &run},
+        .serial = {.name = "standard output", .fd = -1, .run = &run},
         .debugcon = {.name = "standard output", .fd = -1, .run = &run},
         .place = {.lock_fd = -1, .listen_fd = -1},
     };

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ static const int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 /* Process-wide; see terminal.h. */
 static struct {
-    int fd;
+    int fd, size_fd;
     struct termios saved, raw;
     _Atomic bool wanted;           /* raw mode is ours to set */
     _Atomic bool active;           /* the terminal is in it now */
@@ -32,7 +33,7 @@ static struct {
     void (*_Atomic stop)(void *opaque);
     void *stop_opaque;
     volatile sig_atomic_t stop_signal;
-} terminal = {.fd = -1};
+} terminal = {.fd = -1, .size_fd = -1};
 
 void terminal_restore(void)
 {
@@ -154,6 +155,20 @@ int terminal_stop_signal(void)
     return terminal.stop_signal;
 }
 
+static void on_size(int signo)
+{
+    const uint64_t one = 1;
+    int saved_errno = errno;
+
+    if (write(terminal.size_fd, &one, sizeof one) < 0)
+        errno = saved_errno;             /* it is readable as it is */
+}
+
+int terminal_size_fd(void)
+{
+    return terminal.size_fd;
+}
+
 int terminal_raw(int fd)
 {
     if (tcgetattr(fd, &terminal.saved) < 0)
@@ -170,6 +185,10 @@ int terminal_raw(int fd)
     install(SIGTSTP, on_terminal_stop);
     /* In the background a read fails instead of stopping the guest. */
     install(SIGTTIN, SIG_IGN);
+    if (terminal.size_fd < 0)
+        terminal.size_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (terminal.size_fd >= 0)
+        install(SIGWINCH, on_size);
     enter_raw();
     return 0;
 }

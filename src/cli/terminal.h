@@ -33,6 +33,9 @@ void terminal_die(int signo);
 
 /* `fd` is a terminal. 0 or -errno. */
 int terminal_raw(int fd);
+/* An eventfd that is readable when the terminal's size has changed since terminal_raw();
+ * -1: there is none. Stays open. */
+int terminal_size_fd(void);
 void terminal_restore(void);       /* idempotent, async-signal-safe */
 
 #endif

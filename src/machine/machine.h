@@ -84,6 +84,8 @@ struct machine_config {
                                       the beginning of 2000: for tests */
     uint16_t debug_exit_port;      /* 0 = 0xF4 */
     struct machine_serial serial, debugcon;
+    struct machine_serial terminal;    /* for a console port on stdio; `ready` is about
+                                          machine_terminal_room(). May be the same as serial */
     struct log *log;
     FILE *code_dump;               /* translated code goes there at the end, or NULL;
                                       whoever owns it looks for errors */
@@ -182,6 +184,13 @@ size_t machine_write_virtual(struct machine *m, const struct x86_state *s, gva_t
 
 void machine_serial_input(struct machine *m, const uint8_t *data, size_t len);
 size_t machine_serial_room(struct machine *m);     /* bytes it takes now */
+/* The same for what is typed on the terminal: it goes to the console port there (--device
+ * console) once the guest has opened that, else to the serial port. */
+void machine_terminal_input(struct machine *m, const uint8_t *data, size_t len);
+size_t machine_terminal_room(struct machine *m);
+void machine_terminal_size(struct machine *m, unsigned columns, unsigned rows);
+/* Is a console port on stdio among the devices? */
+bool machine_uses_terminal(const struct machine_config *cfg);
 
 struct loop *machine_loop(struct machine *m);
 /* Keyboard and pointer (display/input.h): VM lock held in what is done with it. */

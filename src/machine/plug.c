@@ -24,6 +24,8 @@ static const struct plug_kind kinds[] = {
     {"balloon", "virtio memory balloon; 'balloon SIZE' in the monitor sets it",
      plug_balloon_keys, plug_balloon},
     {"cdrom", "ATA CD-ROM drive, as --cdrom", plug_cdrom_keys, plug_cdrom},
+    {"console", "virtio console with ports: hvc0 in Linux, and streams with names",
+     plug_console_keys, plug_console},
     {"disk", "virtio or ATA disk, as --disk", plug_disk_keys, plug_disk},
     {"rng", "virtio entropy source: the host's getrandom()", plug_rng_keys, plug_rng},
     {"share", "a host directory by virtio and 9P, as --share", plug_share_keys,

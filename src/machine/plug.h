@@ -111,8 +111,9 @@ void plug_name(const struct machine *m, const char *stem, char *out, size_t size
 struct block_io *plug_block_io(const struct plug *p, struct error **err);   /* the VM loop's */
 
 extern const struct param plug_balloon_keys[], plug_cdrom_keys[], plug_disk_keys[], plug_rng_keys[],
-    plug_share_keys[], plug_vsock_keys[];
+    plug_console_keys[], plug_share_keys[], plug_vsock_keys[];
 int plug_rng(const struct plug *p, const char *text, struct error **err);
+int plug_console(const struct plug *p, const char *text, struct error **err);
 int plug_balloon(const struct plug *p, const char *text, struct error **err);
 /* `index`: which --net this is. */
 int plug_net(const struct plug *p, const char *text, unsigned index, struct error **err);

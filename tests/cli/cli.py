@@ -183,6 +183,13 @@ class Words(CliTest):
         self.refused(USAGE, "cid", args=run("--device", "vsock,cid=2,socket=x"))
         self.refused(CANNOT_START, "cannot make the socket '/nowhere/s'",
                      args=run("--device", "vsock,socket=/nowhere/s"))
+        self.refused(USAGE, "there is no end of a port 'ptty'", "did you mean 'pty'",
+                     args=run("--device", "console,port=ptty"))
+        self.refused(USAGE, "'file' lacks a path", args=run("--device", "console,port=a@file"))
+        self.refused(USAGE, "two ports are on stdio",
+                     args=run("--device", "console", "--device", "console"))
+        self.refused(CANNOT_START, "cannot make the socket '/nowhere/s'",
+                     args=run("--device", "console,port=unix:/nowhere/s"))
         result = ring3(*run("--share", f"{folder}:x", "--device",
                             f"vsock,socket={self.files.path('vs')}"))
         self.assertEqual((result.returncode, result.stderr), (OK, b""))

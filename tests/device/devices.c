@@ -36,6 +36,7 @@
 #include "memory/memory.h"
 #include "pci/pci.h"
 #include "virtio/balloon.h"
+#include "virtio/console.h"
 
 static int one(struct rig *rig, struct device *dev)
 {
@@ -463,6 +464,20 @@ static int balloon_pci_make(struct rig *rig, const struct device_env *env, struc
                                            virtio_balloon_new(&with, "balloon0", err), err));
 }
 
+static int console_mmio_make(struct rig *rig, const struct device_env *env, struct error **err)
+{
+    const struct virtio_mmio_config cfg = {.base = VIRTIO_MMIO_BASE, .irq = rig_line(rig, 5)};
+    const struct virtio_console_port port[] = {{NULL, {.kind = CONSOLE_END_NONE}},
+                                               {"stream", {.kind = CONSOLE_END_NONE}}};
+    const struct virtio_console_config console = {"console0", port, ARRAY_SIZE(port)};
+    struct device_env with;
+
+    if (virtio_memory(rig, env, &with))
+        return -1;
+    return virtio_made(rig, virtio_mmio_new(&with, &cfg, virtio_console_new(&with, &console, err),
+                                            err));
+}
+
 /* One step of a driver: through status and features to queues and doorbells. */
 static uint64_t virtio_poke(struct rig *rig, struct rig_random *r)
 {
@@ -651,6 +666,7 @@ const struct kit_row kit_rows[] = {
     {"e1000", net_cards_e1000, net_cards_destroy, net_cards_poke},
     {"virtio-net-pci", net_cards_virtio, net_cards_destroy, net_cards_poke},
     {"virtio-balloon-mmio", balloon_mmio_make, virtio_destroy, virtio_poke},
+    {"virtio-console-mmio", console_mmio_make, virtio_destroy, virtio_poke},
     {"virtio-balloon-pci", balloon_pci_make, virtio_destroy, virtio_poke},
     {"acpi_pm", pm_make, NULL, pm_poke},
     {"debug_exit", debug_exit_make, NULL, NULL},

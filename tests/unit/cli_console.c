@@ -28,10 +28,11 @@ struct machine {
 };
 
 struct loop *machine_loop(struct machine *m) { return m->loop; }
-size_t machine_serial_room(struct machine *m) { return m->room; }
+void machine_terminal_size(struct machine *m, unsigned columns, unsigned rows) {}
+size_t machine_terminal_room(struct machine *m) { return m->room; }
 void machine_stop(struct machine *m) { m->stops++; }
 
-void machine_serial_input(struct machine *m, const uint8_t *data, size_t len)
+void machine_terminal_input(struct machine *m, const uint8_t *data, size_t len)
 {
     assert_true(len <= m->room);
     m->room -= len;
