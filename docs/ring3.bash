@@ -6,7 +6,7 @@ _ring3()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="run image share list keys screen-text screenshot monitor stop doctor help version"
     local run_options="--kernel --firmware --firmware-vars --boot --option-rom --initrd --append --module --disk --cdrom --net --share --device --display --vga --load --start --memory --engine --machine --cpu
-        --host-features --cpus --cpu-weight --cpu-max --name --gdb --irqchip --no-reboot --serial --debugcon --debug-exit-port
+        --host-features --cpus --cpu-weight --cpu-max --name --gdb --irqchip --no-reboot --on-triple-fault --serial --debugcon --debug-exit-port
         --hypercalls --hypercall --test-device --trace --dump-blocks --log --help"
 
     COMPREPLY=()
@@ -40,6 +40,8 @@ _ring3()
         mapfile -t COMPREPLY < <(compgen -W "none sdl vnc=:1" -- "$cur") ;;
     run:--vga)
         mapfile -t COMPREPLY < <(compgen -W "std none" -- "$cur") ;;
+    run:--on-triple-fault)
+        mapfile -t COMPREPLY < <(compgen -W "end pause" -- "$cur") ;;
     run:--irqchip)
         mapfile -t COMPREPLY < <(compgen -W "user kernel" -- "$cur") ;;
     run:--trace)

@@ -46,7 +46,7 @@ struct run_options {
     struct option_list displays;
     const char *vga;
     const char *engine, *machine, *cpu, *host_features, *irqchip;
-    const char *name, *gdb, *serial, *debugcon, *log, *trace, *dump_blocks;
+    const char *name, *gdb, *on_triple_fault, *serial, *debugcon, *log, *trace, *dump_blocks;
     bool no_reboot, test_device, hypercalls;
 };
 
@@ -111,6 +111,8 @@ static const struct option options[] = {
     {"irqchip", "user|kernel", "where KVM's interrupt controllers live (default kernel)",
      OPTION_CHOICE, FIELD(irqchip)},
     {"no-reboot", NULL, "end when the guest asks for a reset", OPTION_FLAG, FIELD(no_reboot)},
+    {"on-triple-fault", "end|pause", "end (the default), or stay to be looked at", OPTION_CHOICE,
+     FIELD(on_triple_fault)},
     {"serial", "stdio|none|FILE", "first serial port (default stdio)", OPTION_STRING,
      FIELD(serial), .paths = "*"},
     {"debugcon", "stdio|none|FILE", "debug console at port 0xE9 (default none)", OPTION_STRING,
@@ -422,6 +424,7 @@ static struct machine_config machine_config(struct run *run)
     c.memory_bytes = o->memory_bytes;
     c.cpus = (unsigned)o->cpus;
     c.no_reboot = o->no_reboot;
+    c.pause_on_triple_fault = o->on_triple_fault && !strcmp(o->on_triple_fault, "pause");
     c.test_device = o->test_device;
     c.no_irqchip = strcmp(o->irqchip, "user") == 0;
     c.debug_exit_port = (uint16_t)o->debug_exit_port;

@@ -42,6 +42,15 @@ int command_run(struct machine *m, int argc, char **argv, struct strbuf *out);
 int command_refuse(struct strbuf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Room-internal, examine.c: `x` and `xp`. */
 int command_examine(struct machine *m, int argc, char **argv, struct strbuf *out);
+/* Room-internal, examine.c: "0x1000", "$rip+8"; -EINVAL. */
+struct x86_state;
+int command_address(const char *text, const struct x86_state *s, uint64_t *result);
+/* Room-internal, debug.c. */
+int command_explain(struct machine *m, int argc, char **argv, struct strbuf *out);
+int command_step(struct machine *m, int argc, char **argv, struct strbuf *out);
+int command_break(struct machine *m, int argc, char **argv, struct strbuf *out);
+int command_watch(struct machine *m, int argc, char **argv, struct strbuf *out);
+int command_delete(struct machine *m, int argc, char **argv, struct strbuf *out);
 /* Room-internal, keys.c: `keys` and `mouse`. */
 int command_keys(struct machine *m, int argc, char **argv, struct strbuf *out);
 int command_mouse(struct machine *m, int argc, char **argv, struct strbuf *out);

@@ -59,7 +59,7 @@ static bool parse_register(const char *name, size_t len, const struct x86_state 
 
 /* TERM {(+|-) TERM}; TERM is a number or $register. RIP counts from the base
  * of CS, which matters in real mode: $rip is the linear address. */
-static int parse_address(const char *text, const struct x86_state *s, uint64_t *result)
+int command_address(const char *text, const struct x86_state *s, uint64_t *result)
 {
     uint64_t sum = 0;
     bool minus = false;
@@ -244,7 +244,7 @@ int command_examine(struct machine *m, int argc, char **argv, struct strbuf *out
     int r = machine_vcpu_state(m, 0, &q.state);
     if (r < 0)
         return command_refuse(out, "cannot read the registers: %s", strerror(-r));
-    if (parse_address(argv[first], &q.state, &q.at) < 0)
+    if (command_address(argv[first], &q.state, &q.at) < 0)
         return command_refuse(out, "'%s' is not an address; write 0x1234, $rip or $rsp+8",
                               argv[first]);
     if (q.format == 'i')

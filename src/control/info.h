@@ -15,6 +15,7 @@ int info_engine(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_pci(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_virtio(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_network(struct machine *m, int argc, char **argv, struct strbuf *out);
+int info_breakpoints(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_input(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_block(struct machine *m, int argc, char **argv, struct strbuf *out);
 int info_cpuid(struct machine *m, int argc, char **argv, struct strbuf *out);

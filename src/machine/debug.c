@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "memory/memory.h"
 #include "x86/mmu.h"
@@ -45,8 +46,9 @@ static void tell(void *opaque)
     gate_open(m, GATE_DEBUG);
     if (m->debugger.stopped)
         m->debugger.stopped(m->debugger.opaque, &stop);
-    else
-        machine_resume(m);
+    else if (stop.reason != MACHINE_STOP_STEP)
+        log_info(m->log, "vCPU %u: %s; the machine is paused", stop.vcpu,
+                 stop.reason == MACHINE_STOP_SHUTDOWN ? "triple fault" : "stopped at a point");
 }
 
 static bool stop(struct machine_vcpu *v, enum machine_stop_reason reason)
@@ -95,7 +97,8 @@ bool debug_stopped(struct machine_vcpu *v, enum engine_exit why)
 
 bool debug_shutdown(struct machine_vcpu *v)
 {
-    return v->machine->debugger.stopped && stop(v, MACHINE_STOP_SHUTDOWN);
+    return (v->machine->debugger.stopped || v->machine->config.pause_on_triple_fault) &&
+           stop(v, MACHINE_STOP_SHUTDOWN);
 }
 
 /* ---- the debugger's side ------------------------------------------------- */
@@ -147,6 +150,11 @@ int machine_point_remove(struct machine *m, const struct x86_point *p)
         return 0;
     }
     return -ENOENT;
+}
+
+const struct x86_debugger *machine_points(const struct machine *m)
+{
+    return &m->points;
 }
 
 void machine_debug_go(struct machine *m, unsigned only, bool step)

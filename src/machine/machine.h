@@ -77,6 +77,7 @@ struct machine_config {
     unsigned cpus;
     unsigned machines;             /* that this process is to have; 0 = one */
     bool no_reboot;                /* a reset ends the machine */
+    bool pause_on_triple_fault;    /* and does not end */
     bool test_device;              /* kvm-unit-tests ports */
     bool hypercalls;               /* the teaching calls, on machines that have them on request */
     bool no_irqchip;               /* kvm: interrupt controllers in user space */
@@ -176,6 +177,7 @@ void machine_debugger_set(struct machine *m, const struct machine_debugger *d);
 /* -ENOSPC; -EOPNOTSUPP: this engine cannot watch data. -ENOENT: there is no such point. */
 int machine_point_add(struct machine *m, const struct x86_point *p);
 int machine_point_remove(struct machine *m, const struct x86_point *p);
+const struct x86_debugger *machine_points(const struct machine *m);
 /* Lets go: vCPU `only` (others stand still) or all (UINT_MAX), `step` for one instruction. */
 void machine_debug_go(struct machine *m, unsigned only, bool step);
 int machine_vcpu_set_state(struct machine *m, unsigned index, const struct x86_state *in);

@@ -148,6 +148,8 @@ struct x86_cpu {
     uint64_t debug_due;
     const struct x86_debugger *debugger;             /* debugger.h; NULL: nobody looks */
     struct x86_debugger_hit debugger_hit;
+    bool debugger_pass;                              /* it stopped at debugger_at */
+    uint64_t debugger_at;
     /* The last exceptions, for the triple-fault report: a ring, exception number
      * n (from 0) is at n % X86_FAULT_LOG, fault_count so far. */
     struct { struct x86_exception e; uint64_t rip; uint16_t cs; } fault_log[X86_FAULT_LOG];

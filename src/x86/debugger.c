@@ -8,16 +8,24 @@ bool x86_debugger_stops(struct x86_cpu *cpu, struct x86_debugger_hit *hit)
 {
     const struct x86_debugger *d = cpu->debugger;
     uint64_t at = cpu->s.rip;
+    bool passed = cpu->debugger_pass;
 
     *hit = cpu->debugger_hit;
-    cpu->debugger_hit.hit = false;
-    if (hit->hit)
-        return true;
+    cpu->debugger_hit.hit = cpu->debugger_pass = false;
     if (cpu->mode.code_bits != 64)
         at = (at + cpu->s.seg[X86_CS].base) & UINT32_MAX;
+    if (hit->hit) {                  /* an execution point here has had its stop, too */
+        cpu->debugger_pass = true;
+        cpu->debugger_at = at;
+        return true;
+    }
+    if (passed && at == cpu->debugger_at)
+        return false;
     for (unsigned i = 0; i < d->points; i++) {
         if (d->point[i].kind != X86_POINT_EXECUTE || d->point[i].address != at)
             continue;
+        cpu->debugger_pass = true;
+        cpu->debugger_at = at;
         *hit = (struct x86_debugger_hit){true, X86_POINT_EXECUTE, at};
         return true;
     }

@@ -9,7 +9,8 @@
  *
  * Addresses are linear. A hit is noted in the processor, and the engine leaves run() with
  * ENGINE_DEBUG at the next boundary: before the instruction of an execution point, after
- * the one that touched watched memory. Changing data points takes x86_cpu_state_loaded()
+ * the one that touched watched memory. What stopped at an execution point gets past it
+ * when it goes on from there. Changing data points takes x86_cpu_state_loaded()
  * (set_state), since pages that are watched must not be in the TLB as plain ones.
  */
 #ifndef RING3_X86_DEBUGGER_H

@@ -133,6 +133,63 @@ class Gdb(unittest.TestCase):
                         "p $rip", "kill")
         self.expect(text, r"\$1 = 0x0", "Breakpoint 1", r"\$2 = 0x1", r"\$3 = .*0xe")
 
+    # ---- the monitor's own debugger ----
+
+    def monitor(self, *words):
+        result = subprocess.run([RING3, "monitor", "dbg", *words], capture_output=True, text=True,
+                                timeout=30)
+        return result.stdout + result.stderr
+
+    def until_paused(self):
+        deadline = time.monotonic() + 30
+        while "paused" not in self.monitor("info engine"):
+            self.assertLess(time.monotonic(), deadline)
+
+    def rip(self):
+        return re.search(r"0x[0-9a-f]+:", self.monitor("x/i", "$rip")).group(0)
+
+    def test_monitor(self):
+        self.start()                             # paused, since it waits for gdb
+        self.assertEqual(self.rip(), "0x0000000000000000:")
+        self.monitor("step")
+        self.until_paused()
+        self.assertEqual(self.rip(), "0x0000000000000003:")
+        self.monitor("break", "11")
+        self.monitor("watch", "0x1000")
+        self.expect(self.monitor("info breakpoints"), "execute  0x000000000000000b",
+                    "write    0x0000000000001000 8 bytes")
+        for expected in (11, 11, 11):
+            self.monitor("continue")
+            self.until_paused()
+            self.assertEqual(int(self.rip()[:-1], 16), expected)
+        self.monitor("delete", "1")
+        before = self.monitor("xp/dg", "0x1000")
+        self.monitor("continue")                 # gets past the place where it stopped
+        self.until_paused()
+        self.assertEqual(int(self.rip()[:-1], 16), 11)
+        self.assertNotEqual(self.monitor("xp/dg", "0x1000"), before)
+        self.monitor("delete", "0")
+        self.monitor("continue")
+        self.expect(self.monitor("step"), "the machine runs")
+        self.expect(self.monitor("delete", "0"), "which NUMBER")
+
+    def test_explain(self):
+        self.start()
+        self.expect(self.monitor("explain", "$rip+0x123"), "GVA 0x123, CR3 0x2000",
+                    "PML4E at GPA 0x2000 .*present write user", "PDPTE at GPA 0x3000",
+                    "PDE   at GPA 0x4000", "page of 2048 KiB: read, write, execute, for everybody",
+                    "GPA 0x123: region '.*' .*offset 0x123", "HVA 0x[0-9a-f]+123")
+        self.expect(self.monitor("explain", "0x40000000"), "not present", "not mapped")
+        self.expect(self.monitor("explain", "rip"), "is not an address")
+
+    def test_pause_on_triple_fault(self):
+        self.image(b"\x90\x0f\x0b")
+        self.start("--on-triple-fault", "pause")
+        self.monitor("continue")
+        self.until_paused()
+        self.assertEqual(self.rip(), "0x0000000000000001:")
+        self.assertIsNone(self.vm.poll())
+
     # ---- packets ----
 
     def connect(self):

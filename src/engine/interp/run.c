@@ -391,6 +391,7 @@ bool interp_run_enter(struct interp *v)
         return false;
     v->at = NULL;
     v->cpu.debugger = v->vm->vm.debugger;
+    v->cpu.debugger_pass &= v->cpu.debugger != NULL;
     atomic_store(&v->running, true);
     interp_attend(v);                              /* nothing from before is lost */
     return true;
