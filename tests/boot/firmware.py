@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """firmware.py - disks boot by SeaBIOS and OVMF from their packages.
 
-    firmware.py RING3 SOURCE_ROOT ENGINE bios|uefi|refused
+    firmware.py RING3 SOURCE_ROOT ENGINE bios|uefi|grub|refused
 
 bios: a boot sector of ours is reached over virtio and ATA and gets what it asks the BIOS
 for; a disk without one leaves a waiting VM that says so. uefi: OVMF comes to its shell, and
-what it stores is in the variable store's file. refused: bad images, stores and options.
-Exits 77 when the firmware is not installed.
+what it stores is in the variable store's file. grub: an image with GRUB and Linux boots
+from CD-ROM and disk, by BIOS and UEFI. refused: bad images, stores and options.
+Exits 77 when the firmware, or for grub its tools or the guest, is not there.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,7 @@ class Run:
     def __init__(self, ring3, *args):
         self.text = ""
         self.process = subprocess.Popen([ring3, "run", "--vga", "none", *args],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
         os.set_blocking(self.process.stdout.fileno(), False)
 
@@ -106,6 +108,41 @@ def uefi(ring3, root, engine, tmp):
     run.stop()
 
 
+GRUB = """serial --unit=0 --speed=115200
+terminal_input serial console
+terminal_output serial console
+set timeout=-1
+menuentry "first entry" { halt }
+menuentry "second entry" {
+    linux /boot/vmlinuz console=ttyS0 quiet loglevel=3 demo
+    initrd /boot/initrd
+}
+"""
+
+
+def grub(ring3, root, engine, tmp):
+    guest = os.path.join(root, ".cache/guest")
+    needed = [shutil.which(t) for t in ("grub-mkrescue", "xorriso", "mformat")]
+    needed += [os.path.exists(f"/usr/lib/grub/{p}") for p in ("i386-pc", "x86_64-efi")]
+    if not all(needed) or not os.path.exists(f"{guest}/vmlinuz"):
+        print("SKIP: grub-pc-bin, grub-efi-amd64-bin, xorriso, mtools or the guest is not there")
+        sys.exit(77)
+    tree, image = os.path.join(tmp, "tree"), os.path.join(tmp, "grub.iso")
+    os.makedirs(f"{tree}/boot/grub")
+    with open(f"{tree}/boot/grub/grub.cfg", "w") as f:
+        f.write(GRUB)
+    shutil.copy(f"{guest}/vmlinuz", f"{tree}/boot/vmlinuz")
+    shutil.copy(f"{guest}/initrd.cpio.gz", f"{tree}/boot/initrd")
+    subprocess.run(["grub-mkrescue", "-o", image, tree], check=True, capture_output=True)
+    for how in ([image], ["--disk", f"{image},format=raw,readonly"], [image, "--firmware", "uefi"]):
+        run = Run(ring3, "--engine", engine, *how)
+        check(f"GRUB's menu: {how[-1]}", run.until("second entry", 60), run)
+        run.process.stdin.write(b"\x0e\r")          # down, and go
+        run.process.stdin.flush()
+        check("Linux boots", run.until("USERSPACE-UP", 60), run)
+        run.stop()
+
+
 def refused(ring3, root, engine, tmp):
     odd, small = os.path.join(tmp, "odd.bin"), os.path.join(tmp, "small.fd")
     for name, size in ((odd, 100001), (small, 4096)):
@@ -137,7 +174,7 @@ def main():
             print(f"SKIP: {needed} is not there (tools/setup test)")
             sys.exit(77)
     with tempfile.TemporaryDirectory() as tmp:
-        {"bios": bios, "uefi": uefi, "refused": refused}[what](ring3, root, engine, tmp)
+        {"bios": bios, "uefi": uefi, "grub": grub, "refused": refused}[what](ring3, root, engine, tmp)
 
 
 if __name__ == "__main__":
