@@ -27,7 +27,7 @@
 #define RING3_HC_PORT           0xabba   /* write: do this call; read: how the last one went */
 #define RING3_HC_PORT_PAGE      0xabbe   /* frame number of the shared page, 4 bytes */
 #define RING3_HC_PORT_SIGNATURE 0xabc2   /* reads RING3_HC_SIGNATURE, 4 bytes */
-#define RING3_HC_SIGNATURE      0x33474e52u          /* "RNG3" */
+#define RING3_HC_SIGNATURE      0x33474e52          /* "RNG3" */
 
 #define RING3_HC_PAGE           0xfedb0000u
 #define RING3_HC_REGISTERS      0xfedb1000u
