@@ -20,7 +20,7 @@
 
 enum {
     LOAD = 0x100000, IMAGE_BYTES = 0x8000, ENTRY = 0x40, CODE_END = 0x4f00, IDT = 0x5000,
-    SKIP_ERROR = 0x6000, SKIP = 0x6010, IDTR = 0x7000, RUN_US = 15000,
+    SKIP_ERROR = 0x6000, SKIP = 0x6010, IDTR = 0x7000, RUN_US = 15000, DISK_BYTES = 64 << 10,
 };
 
 struct guest {
@@ -190,8 +190,9 @@ static void run_seed(uint64_t seed)
     struct log log = {.fd = -1};
     struct machine *m = NULL;
     pthread_t stopper;
-    char path[32];
-    int fd = memfd_create("guest", MFD_CLOEXEC);
+    char path[32], disk[64];
+    const char *const disks[] = {disk, NULL};
+    int fd = memfd_create("guest", MFD_CLOEXEC), image = memfd_create("disk", MFD_CLOEXEC);
 
     make_guest(&g, seed);
     assert_true(fd >= 0);
@@ -201,6 +202,10 @@ static void run_seed(uint64_t seed)
     cfg.machine = seed % 4 == 1 ? "simple" : seed % 4 == 3 ? "teach" : "pc";
     cfg.engine = "interp";
     cfg.kernel = path;
+    assert_int_equal(ftruncate(image, DISK_BYTES), 0);
+    snprintf(disk, sizeof disk, "/proc/self/fd/%d,format=raw%s", image,
+             seed % 2 ? "" : ",bus=ata");
+    cfg.disks = disks;
     cfg.memory_bytes = 4 << 20;
     cfg.cpus = 1 + seed % 2;
     cfg.test_device = true;
@@ -215,6 +220,7 @@ static void run_seed(uint64_t seed)
         fail_msg("seed %llu: %s", (unsigned long long)seed, error_text(result.error));
     machine_free(m);
     close(fd);
+    close(image);
 }
 
 static uint64_t number(const char *name, uint64_t otherwise)
