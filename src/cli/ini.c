@@ -265,9 +265,9 @@ static int read_text(struct ini *ini, struct error **err)
     int code = errno;
 
     if (!f) {
-        error_set(err, code, "cannot open configuration file '%s': %s", ini->path,
-                  strerror(code));
-        error_hint(err, "a kernel is given with --kernel");
+        error_set(err, code, "cannot open '%s': %s", ini->path, strerror(code));
+        error_hint(err, "a disk image, an ISO or a configuration file is expected there; a kernel "
+                        "is given with --kernel");
         return -code;
     }
     ini->text = calloc(1, FILE_MAX_BYTES + 2);

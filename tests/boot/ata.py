@@ -8,7 +8,6 @@ The guest reads what the host wrote, writes what the host reads, mounts the disc
 another one put in by the monitor, and says what its drivers found. `pio` keeps libata
 from using DMA. Exits 77 when the guest or xorriso is not there.
 """
-import glob
 import hashlib
 import os
 import pty
@@ -17,10 +16,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 
-from virtio import cpio, expect, modules
+from modular import expect, initrd, modules, with_package
 
 MODULES = ["scsi_common", "scsi_mod", "libata", "ata_piix", "sd_mod", "cdrom", "sr_mod", "isofs"]
 SIZE = 16 << 20
@@ -97,16 +95,11 @@ def talk(cmd, other):
 
 def main():
     ring3, root, engine, mode = sys.argv[1:]
-    guest = f"{root}/.cache/guest"
-    package = glob.glob(f"{guest}/pkg/linux-image-*cloud*.deb")
-    if not package or not os.path.exists(f"{guest}/initrd.cpio.gz"):
-        print("no guest: run tools/fetch-guest")
-        return 77
     if not shutil.which("xorriso"):
         print("no xorriso: run tools/setup test")
         return 77
-    with tempfile.TemporaryDirectory() as tmp:
-        return run(ring3, guest, package[0], engine, mode, tmp)
+    return with_package(root, lambda guest, package, tmp:
+                        run(ring3, guest, package, engine, mode, tmp), "linux-image-*cloud*.deb")
 
 
 def run(ring3, guest, package, engine, mode, tmp):
@@ -124,10 +117,7 @@ def run(ring3, guest, package, engine, mode, tmp):
     files["seed"] = (0o100644, seed)
     files["test"] = (0o100755, (INIT % (" ".join(MODULES), "dma=0" if mode == "pio" else "",
                                         SCRIPT)).encode())
-    with open(f"{guest}/initrd.cpio.gz", "rb") as f:
-        base = f.read()
-    with open(f"{tmp}/initrd", "wb") as f:
-        f.write(base + b"\0" * (-len(base) % 4) + cpio(files))
+    initrd(guest, f"{tmp}/initrd", files)
     cmd = [ring3, "run", "--engine", engine, "--kernel", f"{guest}/vmlinuz",
            "--initrd", f"{tmp}/initrd", "--append", "console=ttyS0 quiet rdinit=/test",
            "--memory", "256M", "--cdrom", f"{tmp}/a.iso",

@@ -9,7 +9,6 @@ terminal's size; a megabyte goes each way through a port on a Unix socket whose 
 slow; another port is a file, and hvc1 a pseudo-terminal that nobody reads at first.
 Exits 77 when the guest is not there.
 """
-import glob
 import hashlib
 import os
 import pty
@@ -19,11 +18,11 @@ import select
 import socket
 import struct
 import sys
-import tempfile
 import termios
 import fcntl
 import time
 
+import modular
 import virtio
 
 SCRIPT = r"""
@@ -105,25 +104,17 @@ def stream(term, path, out, seed):
 
 def main():
     ring3, root, engine, *keys = sys.argv[1:]
-    guest = f"{root}/.cache/guest"
-    package = glob.glob(f"{guest}/pkg/linux-image-*.deb")
-    if not package or not os.path.exists(f"{guest}/initrd.cpio.gz"):
-        print("no guest: run tools/fetch-guest")
-        return 77
-    with tempfile.TemporaryDirectory() as tmp:
-        return run(ring3, guest, package[0], engine, keys, tmp)
+    return modular.with_package(root, lambda guest, package, tmp:
+                                run(ring3, guest, package, engine, keys, tmp))
 
 
 def run(ring3, guest, package, engine, keys, tmp):
     noise = random.Random(5)
     out, seed = noise.randbytes(1 << 20), noise.randbytes(1 << 20)
-    files = virtio.modules(package, tmp)
+    files = modular.modules(package, tmp, virtio.MODULES)
     files["seed"] = (0o100644, seed)
-    files["test"] = (0o100755, (virtio.INIT % (" ".join(virtio.MODULES), SCRIPT)).encode())
-    with open(f"{guest}/initrd.cpio.gz", "rb") as f:
-        base = f.read()
-    with open(f"{tmp}/initrd", "wb") as f:
-        f.write(base + b"\0" * (-len(base) % 4) + virtio.cpio(files))
+    files["test"] = (0o100755, (modular.INIT % (" ".join(virtio.MODULES), SCRIPT)).encode())
+    modular.initrd(guest, f"{tmp}/initrd", files)
     device = ["console", "port=stdio", f"port=stream@unix:{tmp}/s", f"port=file@file:{tmp}/file",
               "port=pty", "port=nobody@none", *keys]
     term = Terminal([ring3, "run", "--engine", engine, "--kernel", f"{guest}/vmlinuz",

@@ -24,7 +24,7 @@ import tempfile
 import threading
 
 from grub import HEAD, PC, expect, run, write
-from virtio import cpio
+from modular import cpio
 
 INIT = b"""#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev

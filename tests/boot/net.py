@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 
-import virtio
+import modular
 
 MODULES = {"virtio": ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev",
                       "virtio_pci", "virtio_mmio", "failover", "net_failover", "virtio_net"],
@@ -102,7 +102,7 @@ class Test:
         package = glob.glob(f"{self.guest}/pkg/linux-image-*-cloud-*.deb")
         if model == "virtio" and package:
             self.kernel = f"{self.guest}/vmlinuz"
-            self.modules = virtio.modules(package[0], tmp, MODULES[model])
+            self.modules = modular.modules(package[0], tmp, MODULES[model])
         elif model == "e1000" and os.path.exists(f"{self.guest}/e1000/vmlinuz"):
             self.kernel = f"{self.guest}/e1000/vmlinuz"
             with open(f"{self.guest}/e1000/e1000.ko", "rb") as f:
@@ -116,12 +116,8 @@ class Test:
     def write_initrd(self, name, script):
         script = "ip link set lo up; ip link set eth0 up\n" + script
         files = dict(self.modules, seed=(0o100644, self.data), dhcp=(0o100755, DHCP.encode()))
-        files["test"] = (0o100755, (virtio.INIT % (" ".join(MODULES[self.model]), script)).encode())
-        with open(f"{self.guest}/initrd.cpio.gz", "rb") as f:
-            base = f.read()
-        with open(f"{self.tmp}/{name}", "wb") as f:
-            f.write(base + b"\0" * (-len(base) % 4) + virtio.cpio(files))
-        return f"{self.tmp}/{name}"
+        files["test"] = (0o100755, (modular.INIT % (" ".join(MODULES[self.model]), script)).encode())
+        return modular.initrd(self.guest, f"{self.tmp}/{name}", files)
 
     def start(self, name, script, *options):
         cmd = [self.ring3, "run", "--engine", self.engine, "--kernel", self.kernel,

@@ -4,33 +4,21 @@
 
     virtio.py RING3 SOURCE_ROOT ENGINE [OPTION...]
 
-The drivers are modules of the kernel package that tools/fetch-guest keeps; they go
-into an archive behind the usual initial RAM disk. The guest reads what the host wrote,
-writes what the host reads, and does so over PCI and MMIO, split and packed rings.
+The guest reads what the host wrote, writes what the host reads, and does so over PCI and
+MMIO, split and packed rings.
 Exits 77 when the guest is not there.
 """
-import glob
 import hashlib
-import os
 import random
 import subprocess
 import sys
-import tempfile
+
+import modular
 
 MODULES = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev",
            "virtio_pci", "virtio_mmio", "virtio_blk", "virtio-rng",
            "virtio_balloon", "virtio_console"]
 SIZE = 16 << 20
-INIT = r"""#!/bin/busybox sh
-/bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin
-/bin/busybox --install -s
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin
-mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys
-for m in %s; do insmod /modules/$m.ko || echo "INSMOD-FAILED $m"; done
-%s
-echo GUEST-DONE
-poweroff -f
-"""
 SCRIPT = r"""
 for d in vda vdb vdc vdd; do
     [ -b /dev/$d ] || { echo "NO-DISK $d"; continue; }
@@ -46,43 +34,10 @@ dmesg | grep -iE "virtio.*(error|fail|broken)|I/O error" | sed 's/^/COMPLAINT /'
 """
 
 
-def cpio(files):
-    """A newc archive of {name: (mode, bytes)}."""
-    out = b""
-    for i, (name, (mode, data)) in enumerate([*files.items(), ("TRAILER!!!", (0, b""))]):
-        fields = [i + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
-        head = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
-        out += head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4)
-    return out
-
-
-def modules(package, tmp, names=tuple(MODULES)):
-    unpack = subprocess.Popen(["dpkg", "--fsys-tarfile", package], stdout=subprocess.PIPE)
-    subprocess.run(["tar", "x", "-C", tmp, "--wildcards", "--transform", "s|.*/||",
-                    *[f"*/{name}.ko" for name in names]], stdin=unpack.stdout, check=True)
-    out = {"modules": (0o040755, b"")}
-    for name in names:
-        with open(f"{tmp}/{name}.ko", "rb") as f:
-            out[f"modules/{name}.ko"] = (0o100644, f.read())
-    return out
-
-
-def expect(ok, what, text):
-    if not ok:
-        sys.stdout.write(text)
-        print(f"virtio.py: {what}")
-        sys.exit(1)
-
-
 def main():
     ring3, root, engine, *more = sys.argv[1:]
-    guest = f"{root}/.cache/guest"
-    package = glob.glob(f"{guest}/pkg/linux-image-*.deb")
-    if not package or not os.path.exists(f"{guest}/initrd.cpio.gz"):
-        print("no guest: run tools/fetch-guest")
-        return 77
-    with tempfile.TemporaryDirectory() as tmp:
-        return run(ring3, guest, package[0], engine, more, tmp)
+    return modular.with_package(root, lambda guest, package, tmp:
+                                run(ring3, guest, package, engine, more, tmp))
 
 
 def run(ring3, guest, package, engine, more, tmp):
@@ -94,13 +49,10 @@ def run(ring3, guest, package, engine, more, tmp):
         disks.append(f"{tmp}/disk{i}")
         with open(disks[i], "wb") as f:
             f.write(before[i])
-    files = modules(package, tmp)
+    files = modular.modules(package, tmp, MODULES)
     files["seed"] = (0o100644, seed)
-    files["test"] = (0o100755, (INIT % (" ".join(MODULES), SCRIPT)).encode())
-    with open(f"{guest}/initrd.cpio.gz", "rb") as f:
-        base = f.read()
-    with open(f"{tmp}/initrd", "wb") as f:
-        f.write(base + b"\0" * (-len(base) % 4) + cpio(files))
+    files["test"] = (0o100755, (modular.INIT % (" ".join(MODULES), SCRIPT)).encode())
+    modular.initrd(guest, f"{tmp}/initrd", files)
     kinds = ["serial=pci-split", "serial=pci-packed,packed,queues=2,iothread",
              "serial=mmio-split,transport=mmio,iothread", "serial=mmio-packed,transport=mmio,packed,cache=none"]
     cmd = [ring3, "run", "--engine", engine, "--kernel", f"{guest}/vmlinuz",
@@ -112,20 +64,20 @@ def run(ring3, guest, package, engine, more, tmp):
     done = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     text = done.stdout.decode(errors="replace")
-    expect(done.returncode == 0 and "GUEST-DONE" in text, f"status {done.returncode}", text)
-    expect("COMPLAINT" not in text and "FAILED" not in text, "the guest complains", text)
-    expect("RNG virtio_rng" in text and "BYTES 16384" in text, "no entropy", text)
+    modular.expect(done.returncode == 0 and "GUEST-DONE" in text, f"status {done.returncode}", text)
+    modular.expect("COMPLAINT" not in text and "FAILED" not in text, "the guest complains", text)
+    modular.expect("RNG virtio_rng" in text and "BYTES 16384" in text, "no entropy", text)
     for i, kind in enumerate(kinds):
         name, d = kind.split(",")[0].split("=")[1], "vd" + "abcd"[i]
-        expect(any(f"SERIAL vd{c} {name}" in text for c in "abcd"), f"no disk {name}", text)
+        modular.expect(any(f"SERIAL vd{c} {name}" in text for c in "abcd"), f"no disk {name}", text)
         d = [c for c in "abcd" if f"SERIAL vd{c} {name}" in text][0]
-        expect(f"SUM vd{d} {hashlib.md5(before[i]).hexdigest()}" in text, f"{name}: read wrong",
+        modular.expect(f"SUM vd{d} {hashlib.md5(before[i]).hexdigest()}" in text, f"{name}: read wrong",
                text)
         after = before[i]
         after[4 * 65536:4 * 65536 + len(seed)] = seed
         after[1024 * 4096:1024 * 4096 + len(seed)] = seed
         with open(disks[i], "rb") as f:
-            expect(f.read() == after, f"{name}: written wrong", text)
+            modular.expect(f.read() == after, f"{name}: written wrong", text)
     return 0
 
 

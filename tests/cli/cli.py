@@ -97,7 +97,7 @@ class Words(CliTest):
     def test_options(self):
         self.refused(USAGE, "'--kernal'; did you mean '--kernel'?", args=["run", "--kernal", "x"])
         self.refused(USAGE, "no option '-m'", args=["run", "-m", "512M"])
-        self.refused(CANNOT_START, "cannot open configuration file 'vmlinuz'", "--kernel",
+        self.refused(CANNOT_START, "cannot open 'vmlinuz'", "--kernel",
                      args=["run", "vmlinuz"])
         self.refused(USAGE, "unexpected argument 'b'; there is 'a' already",
                      args=["run", "a", "b"])

@@ -129,7 +129,7 @@ static void no_configuration_file(void **state)
     assert_int_equal(load_bytes(big, sizeof big - 1, NULL), 0);
     forget();
     expect_error(ini_load("/nonexistent.ini", table, &t, &ini, &err), ENOENT, &err,
-                 "cannot open configuration file '/nonexistent.ini'");
+                 "cannot open '/nonexistent.ini'");
     forget();
     expect_error(ini_load("/", table, &t, &ini, &err), EISDIR, &err,
                  "cannot read configuration file '/'");
