@@ -178,8 +178,9 @@ static int read_table_entry(void *opaque, gpa_t at, uint64_t *value)
     return memory_read(opaque, at, value, sizeof *value);
 }
 
-size_t machine_write_virtual(struct machine *m, const struct x86_state *s, gva_t a,
-                             const void *buf, size_t len)
+/* Page by page: to `to`, or, if that is NULL, from `from`. */
+static size_t copy_virtual(struct machine *m, const struct x86_state *s, gva_t a, uint8_t *to,
+                           const uint8_t *from, size_t len)
 {
     size_t done = 0;
 
@@ -189,10 +190,22 @@ size_t machine_write_virtual(struct machine *m, const struct x86_state *s, gva_t
         struct x86_walk walk = {0};
 
         x86_walk(s, at, read_table_entry, m->memory, &walk);
-        if (!walk.mapped ||
-            memory_write(m->memory, walk.phys, (const uint8_t *)buf + done, chunk) != 0)
+        if (!walk.mapped || (to ? memory_read(m->memory, walk.phys, to + done, chunk)
+                                : memory_write(m->memory, walk.phys, from + done, chunk)) != 0)
             break;
         done += chunk;
     }
     return done;
+}
+
+size_t machine_read_virtual(struct machine *m, const struct x86_state *s, gva_t a, void *buf,
+                            size_t len)
+{
+    return copy_virtual(m, s, a, buf, NULL, len);
+}
+
+size_t machine_write_virtual(struct machine *m, const struct x86_state *s, gva_t a,
+                             const void *buf, size_t len)
+{
+    return copy_virtual(m, s, a, NULL, buf, len);
 }

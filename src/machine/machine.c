@@ -23,7 +23,6 @@
 #include "irqchip/intc.h"
 #include "machine/plug.h"
 #include "memory/memory.h"
-#include "x86/mmu.h"
 
 enum { MEMORY_MIN_BYTES = 1 << 20 };
 
@@ -560,29 +559,6 @@ int machine_vcpu_state(struct machine *m, unsigned index, struct x86_state *out)
     rc = e->ops->get_state(e, out);
     gate_open(m, GATE_WORK);
     return rc;
-}
-
-static int read_table_entry(void *opaque, gpa_t at, uint64_t *value)
-{
-    return memory_read(opaque, at, value, sizeof *value);
-}
-
-size_t machine_read_virtual(struct machine *m, const struct x86_state *s, gva_t a, void *buf,
-                            size_t len)
-{
-    size_t done = 0;
-
-    while (done < len) {
-        gva_t at = gva_add(a, done);
-        size_t chunk = min_u64(len - done, PAGE_SIZE - (at.v & PAGE_OFFSET_MASK));
-        struct x86_walk walk = {0};
-
-        x86_walk(s, at, read_table_entry, m->memory, &walk);
-        if (!walk.mapped || memory_read(m->memory, walk.phys, (uint8_t *)buf + done, chunk) != 0)
-            break;
-        done += chunk;
-    }
-    return done;
 }
 
 void machine_serial_input(struct machine *m, const uint8_t *data, size_t len)
